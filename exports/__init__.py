@@ -1,0 +1,1 @@
+"""Training sets: importers and rows in `queries`, writers and readers in `formats`."""
