@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db
+from . import annotate, db, queue
 
 app = typer.Typer(
     name="stepmark",
@@ -16,6 +16,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(db.app, name="db")
+app.add_typer(queue.app, name="queue")
+app.command()(annotate.annotate)
 
 
 def main() -> None:
