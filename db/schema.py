@@ -1,7 +1,7 @@
 """What every table shares: the declarative base, column types and the database's own clock."""
 
 import datetime as dt
-from typing import Any, ClassVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -60,11 +60,9 @@ class utc_now(FunctionElement[dt.datetime]):  # noqa: N801 - reads as an SQL fun
     """The database's clock, plus `offset_s` whole seconds; leases use it, so that hosts' clocks do not matter."""
 
     type = UtcDateTime()
-    _traverse_internals: ClassVar = [
-        *FunctionElement._traverse_internals,
-        ("offset_s", InternalTraversal.dp_plain_obj),
-    ]
-    inherit_cache = True  # the compiled statement may be reused: the offset is part of its key
+    # The compiled form of a statement is kept and used again; the offset belongs to what tells two apart.
+    _traverse_internals = [*FunctionElement._traverse_internals, ("offset_s", InternalTraversal.dp_plain_obj)]  # noqa: RUF012
+    inherit_cache = True
 
     def __init__(self, offset_s: int = 0) -> None:
         super().__init__()

@@ -12,9 +12,9 @@ from .conftest import Item, Lab
 
 # Two model solutions of openai/grade-school-math, example_model_solutions.jsonl (MIT, (c) 2021 OpenAI).
 DUCKS = Item(
-    "Janet’s ducks lay 16 eggs per day. She eats three for breakfast every morning and bakes muffins for her friends "
-    "every day with four. She sells the remainder at the farmers' market daily for $2 per fresh duck egg. How much in "
-    "dollars does she make every day at the farmers' market?",
+    "Janet’s ducks lay 16 eggs per day. She eats three for breakfast every morning and bakes muffins for her "
+    "friends every day with four. She sells the remainder at the farmers' market daily for $2 per fresh duck egg. "
+    "How much in dollars does she make every day at the farmers' market?",
     "18",
     (
         "She eats three for breakfast and bakes 4 muffins every day so she eats 3 + 4 = <<3+4=7>>7 meals",
@@ -46,7 +46,7 @@ ALGEBRA = Item(
         r"As a check, Vieta gives a sum of $5$ for the roots $u$.",
     ),
     "5",
-    source="made for this test",
+    source="examples/algebra",
 )
 LONG = Item(
     "What is 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1?", "10", tuple(f"{n} + 1 = {n + 1}" for n in range(1, 10)), "10"
