@@ -106,6 +106,7 @@ def server_config(host: str, port: int) -> dict[str, Any]:
     return {
         "server.address": host,
         "server.port": port,
+        "server.allowedHosts": sorted({"localhost", "127.0.0.1", "::1", host}),  # against DNS rebinding
         "server.headless": True,
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": False,

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from annotator.assets import find_katex
+
 from .conftest import Item, Lab
 
 # Two model solutions of openai/grade-school-math, example_model_solutions.jsonl (MIT, (c) 2021 OpenAI).
@@ -283,6 +285,18 @@ def test_text_is_taken_apart_into_words_formulas_and_notes(lab: Lab, watch: Any)
 
     assert [[short(token) for token in tokens] for tokens in found] == [wanted for _, _, wanted in TOKENS]
     assert ["".join(token["source"] for token in tokens) for tokens in found] == [text for text, _, _ in TOKENS]
+
+
+def test_without_npm_streamlits_own_katex_does(lab: Lab, watch: Any, tmp_path: Path) -> None:
+    lab.queue(DUCKS)
+    page = watch(lab).open()
+    bundled = find_katex(tmp_path)
+    assert bundled is not None
+    drawn = page.evaluate(
+        "async (url) => (await import(new URL(url, location.href).href)).default.renderToString('x^2')",
+        bundled.module,
+    )
+    assert 'class="katex"' in drawn
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,7 @@ def test_the_servers_options_call_nobody_and_hide_tracebacks() -> None:
     assert {name: options[name] for name in options if not name.startswith("theme.")} == {
         "server.address": "127.0.0.1",
         "server.port": 8501,
+        "server.allowedHosts": ["127.0.0.1", "::1", "localhost"],
         "server.headless": True,
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": False,
