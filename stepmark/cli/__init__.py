@@ -6,6 +6,6 @@ from pathlib import Path
 # Our folders are plain top-level names (`db`, `exports`): the root goes first, before any rival in site-packages.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from .main import main  # noqa: E402
+from .main import main
 
 __all__ = ["main"]
