@@ -1,8 +1,8 @@
 r"""Plain numbers: reading them exactly and comparing them, without any computer algebra.
 
 A plain number is an integer (with or without thousands commas), a decimal, a fraction `a/b` or
-`\frac{a}{b}`, a mixed number, `1.5e3`, a number in words or with `million` behind it; with a currency sign, a
-percent sign, a unit or a name (`x = 5`) around it. Everything else is left to others.
+`\frac{a}{b}`, a mixed number, `1.5e3`, a repeating decimal, a number in words or with `million` behind it;
+with a currency sign, a percent sign, a unit or a name (`x = 5`) around it. Everything else is left to others.
 """
 
 import re
@@ -35,6 +35,7 @@ _FULL = re.compile(
             (?:\{{\s*(?P<bottom>{_NUMBER})\s*\}}|(?P<bottom1>\d))
       | (?P<mixed>\d+)\s+(?P<mixed_top>\d+)/(?P<mixed_bottom>\d+)
       | (?P<over>{_NUMBER})\s*/\s*(?P<under>{_NUMBER})
+      | (?P<before>\d*\.\d*)\\overline\s*\{{\s*(?P<repeated>\d+)\s*\}}
       | (?P<number>{_NUMBER})(?:[eE](?P<exponent>[-+]?\d{{1,3}}))?
     )
     (?P<scale>\s+(?:{"|".join(SCALES)}))?
@@ -78,6 +79,8 @@ def read_plain(text: str) -> PlainNumber | None:
     PlainNumber(value=Fraction(2469, 2), decimals=2, is_percent=False, unit=Unit(dimension=(('us_money', 1),), factor=Fraction(1, 1)), name=None)
     >>> read_plain("1\\frac{1}{2}").value, read_plain("-3/4").value, read_plain("2.5 million").value
     (Fraction(3, 2), Fraction(-3, 4), Fraction(2500000, 1))
+    >>> read_plain("0.1\\overline{6}").value
+    Fraction(1, 6)
     >>> read_plain("4t"), read_plain("1/0"), read_plain("(1, 2)")
     (None, None, None)
     """  # noqa: E501
@@ -86,8 +89,7 @@ def read_plain(text: str) -> PlainNumber | None:
     simple = _SIMPLE.fullmatch(text)
     if simple is not None:
         sign, integer, digits = simple.groups()
-        value, decimals = _read_decimal(f"{sign}{integer}.{digits}" if digits else sign + integer)
-        return PlainNumber(value, decimals)
+        return PlainNumber(*_read_decimal(f"{sign}{integer}.{digits}" if digits else sign + integer))
     text = tidy_answer(text)
     match = _FULL.fullmatch(text)
     if match is None:
@@ -158,6 +160,11 @@ def _read_value(group: dict[str, str | None]) -> tuple[Fraction | None, int | No
         if abs(exponent) > MAX_E_EXPONENT:
             return None, None
         return (value, decimals) if exponent == 0 else (value * Fraction(10) ** exponent, None)
+    if group["before"] is not None:
+        integer, _, fixed = group["before"].partition(".")
+        repeated = group["repeated"] or "0"
+        whole_digits, all_digits = int(integer + fixed or "0"), int(integer + fixed + repeated)
+        return Fraction(all_digits - whole_digits, 10 ** len(fixed) * (10 ** len(repeated) - 1)), None
     whole = group["whole"] or group["mixed"]
     top = group["top"] or group["top1"] or group["mixed_top"] or group["over"]
     bottom = group["bottom"] or group["bottom1"] or group["mixed_bottom"] or group["under"]

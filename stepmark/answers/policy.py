@@ -9,7 +9,8 @@ These are decided here, before it is asked:
 | `(1,2)` and `\{1,2\}`, `(1,2)` and `[1,2]` | the first equal | not equal | `bracket_differs` |
 | `(2,1)` and `(5,3)` | equal: two empty intervals | not equal | `list` |
 | `4t` and `4` | equal: `t` is a unit | not equal | `math_verify` |
-| `5 cm` and `5 m` | equal: units are dropped | not equal | `unit_differs` |
+| `5 hours` and `5 miles` | equal: units are dropped | not equal | `unit_differs` |
+| `5 cm` and `5 m` | equal: units are dropped | not equal | `number` |
 | `east` and `seat` | equal: a product of letters | not equal | `text` |
 | `1 2` and `3` | equal: a mixed number | unreadable | `spaced_digits` |
 | a whole sentence | a product of letters | unreadable | `prose` |
@@ -35,11 +36,32 @@ _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|textrm|mathbf|textit|mbox)\
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'-]*(?: [A-Za-z][A-Za-z'-]*)*", re.ASCII)
 _CHOICE = re.compile(r"\(([A-Za-z])\)")
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
+_SPACED_WORD = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})\s+[A-Za-z0-9]")
 _COMMAND_OR_TEXT = re.compile(
     r"\\(?:begin|end)\s*\{[a-zA-Z*]*\}|\\(?:text|mathrm|mbox|operatorname\*?)\s*\{\s*(?:and|or|if|mod|[a-z]{1,7})\s*\}"
     r"|\\[a-zA-Z]+"
 )
-_MATHS_WORDS = frozenset({"sqrt", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "infinity", "frac"})
+_MATHS_WORDS = frozenset(
+    {
+        "and",
+        "or",
+        "pi",
+        "ln",
+        "log",
+        "exp",
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "det",
+        "gcd",
+        "lcm",
+        "max",
+    }
+    | {"min", "mod", "sqrt", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "infinity", "frac"}
+)
 _SPACED_DIGITS = re.compile(r"(?<![\\{}])\d\s+\d")
 _TRAILING_UNIT = re.compile(
     r"(?P<body>.*?)\s*(?:\\(?:text|mathrm|textrm|mbox)\s*\{\s*(?P<unit>[^{}]*?)\s*\}\s*"
@@ -138,7 +160,8 @@ def _compare_words(left: str, right: str) -> Comparison | None:
 def _is_prose(text: str) -> bool:
     expression, _ = _split_unit(text)
     bare = _COMMAND_OR_TEXT.sub(" ", expression)
-    return any(word.lower() not in _MATHS_WORDS for word in _LONG_WORD.findall(bare))
+    words = [*_LONG_WORD.findall(bare), *_SPACED_WORD.findall(bare)]
+    return any(word.lower() not in _MATHS_WORDS for word in words)
 
 
 # Lists, sets, points and intervals
