@@ -5,6 +5,7 @@ the final answer last under `# Answer`. This is the one textual layout that the 
 exporters write and the trainer reads.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,14 +32,14 @@ class SplitSolution:
 
 
 def split_solution(text: str) -> SplitSolution:
-    """Splits a solution into bare steps and the answer section.
+    r"""Splits a solution into bare steps and the answer section.
 
     Steps begin at lines `Step k:` where there are any (text before the first is a step of its own); else at blank
     lines; else, in a text without blank lines, at every line.
 
-    >>> split_solution("Step 1: 9 + 7 = 16\\n\\nStep 2: 16 - 2 = 14\\n\\n# Answer\\n\\n14")
+    >>> split_solution("Step 1: 9 + 7 = 16\n\nStep 2: 16 - 2 = 14\n\n# Answer\n\n14")
     SplitSolution(steps=('9 + 7 = 16', '16 - 2 = 14'), answer='14')
-    >>> split_solution("16 - 3 = 13 eggs\\n13 * 2 = 26\\nA: 26")
+    >>> split_solution("16 - 3 = 13 eggs\n13 * 2 = 26\nA: 26")
     SplitSolution(steps=('16 - 3 = 13 eggs', '13 * 2 = 26', 'A: 26'), answer=None)
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -50,7 +51,7 @@ def split_solution(text: str) -> SplitSolution:
     starts = [match.start() for match in _STEP_LINE.finditer(text)]
     if starts:
         bounds = [0, *starts, len(text)]
-        parts = [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        parts = [text[a:b] for a, b in itertools.pairwise(bounds)]
     elif re.search(r"\n[ \t]*\n", text.strip()):
         parts = re.split(r"\n(?:[ \t]*\n)+", text)
     else:

@@ -1,0 +1,1 @@
+"""Training sets on disk, one module each: rows, writers, readers, card. No database."""

@@ -1,0 +1,1 @@
+"""Importers into the database, and rows, filters and splits out of it."""

@@ -1,0 +1,5 @@
+"""`python -m stepmark` is the command `stepmark`."""
+
+from stepmark.cli import main
+
+main()

@@ -1,0 +1,35 @@
+"""The root command: it hangs the nouns' commands together and turns errors into messages and exit codes."""
+
+import sys
+
+import typer
+
+from stepmark.errors import StepmarkError, UserError
+
+from . import db, doctor
+
+app = typer.Typer(
+    name="stepmark",
+    help="The home of reward-model data: generate, label, export, train.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(db.app, name="db")
+app.command()(doctor.doctor)
+
+
+def main() -> None:
+    """Runs the command line; exits 2 on a user's mistake, 1 on a job that failed, 130 on Ctrl-C."""
+    try:
+        app()
+    except UserError as err:
+        print(f"stepmark: {err}", file=sys.stderr)
+        sys.exit(2)
+    except StepmarkError as err:
+        print(f"stepmark: {err}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); nothing is left to say.
+        sys.stderr.close()
+        sys.exit(0)

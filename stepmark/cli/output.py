@@ -1,0 +1,18 @@
+"""How answers are printed: JSON on request, else lines that a person reads."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def print_json(value: Any) -> None:
+    """Prints one JSON document to stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def print_counts(title: str, *, read: int, kept: int, dropped: Mapping[str, int]) -> None:
+    """Prints *read / kept / dropped by reason*, the line that ends every import, filter, batch and export."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()) if count)
+    print(
+        f"{title}: read {read}, kept {kept}, dropped {sum(dropped.values())}" + (f" ({reasons})" if reasons else "")
+    )

@@ -1,0 +1,136 @@
+"""What every engine speaks: requests in, samples or failures out.
+
+An engine is whatever samples from a language model: a server, a library in process, a batch service. It pulls
+requests lazily and yields answers as they come, in any order, so that a million requests need no memory; it never
+raises for one request, and never turns a failure into text.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    """`system`, `user` or `assistant`; an `assistant` turn that stands last is a prefix to be continued."""
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample."""
+
+    temperature: float = 0.7
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    """Tokens of one sample at most; a sample that reaches it has `finish_reason` `length`."""
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    """The same seed, request and sample index give the same text where the engine can promise it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Samples wanted of one conversation."""
+
+    key: str
+    """Comes back with the answer, which joins answers to their questions; unique among those in flight."""
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    sample_indices: tuple[int, ...] = (0,)
+    """Which samples of this conversation are wanted; one sample comes back for each, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sampled text."""
+
+    text: str
+    finish_reason: str
+    """`stop`, `length` (truncated), or the server's own word."""
+    n_tokens: int | None = None
+    reasoning: str | None = None
+    """Reasoning that the server keeps apart from the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The answer to a request: as many samples as `sample_indices` asked, in that order."""
+
+    samples: tuple[Sample, ...]
+    n_prompt_tokens: int | None = None
+    latency_ms: float | None = None
+    cost_usd: float | None = None
+    """None where the price is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that failed for good (after the engine's own retries)."""
+
+    kind: str
+    """Short and stable: `timeout`, `connection`, `rate_limit`, `server_error`, `bad_request`, `auth`, `too_long`,
+    `refused`, `malformed`, `wrong_count`."""
+    message: str
+    is_fatal: bool = False
+    """No further request can succeed (wrong key, server gone): the run stops and can be resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineIdentity:
+    """What makes two engines give the same distribution: it enters the key of the request cache."""
+
+    engine: str
+    """`openai`, `transformers`, `vllm`, ..."""
+    model: str
+    """The model's name as the user gave it, without any secret."""
+    revision: str | None = None
+    """Hash of the weights or revision on the Hub, where known."""
+    endpoint: str | None = None
+    """Base URL of a server."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields that change the answers."""
+
+
+class Engine(Protocol):
+    """Samples from one model; used as a context manager so that its resources are given back."""
+
+    identity: EngineIdentity
+
+    def answer(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
+        """Pulls requests as it has room for them, and yields each with its answer exactly once, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Gives back connections, threads and memory; called once, also after an error."""
+        ...
+
+
+def payload_hash(identity: EngineIdentity, messages: Iterable[Message], sampling: Sampling) -> str:
+    """The cache key of a conversation: 32 hex characters over all that changes the answer, and nothing else.
+
+    >>> who = EngineIdentity("openai", "m", endpoint="http://localhost:8000/v1")
+    >>> a = payload_hash(who, [Message("user", "1 + 1?")], Sampling())
+    >>> a == payload_hash(who, [Message("user", "1 + 1?")], Sampling()), len(a)
+    (True, 32)
+    >>> a == payload_hash(who, [Message("user", "1 + 2?")], Sampling())
+    False
+    """
+    payload = {
+        "identity": [identity.engine, identity.model, identity.revision, identity.endpoint, dict(identity.extra)],
+        "messages": [[message.role, message.content] for message in messages],
+        "sampling": [
+            sampling.temperature,
+            sampling.top_p,
+            sampling.max_tokens,
+            list(sampling.stop),
+            sampling.seed,
+        ],
+    }
+    text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,16 @@
+"""The only reader of the environment: variables `STEPMARK_*`, and a `.env` file in the working folder."""
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Defaults that flags override."""
+
+    model_config = SettingsConfigDict(env_prefix="STEPMARK_", env_file=".env", extra="ignore")
+
+    db: str = "sqlite:///stepmark.db"
+    """Database URL."""
+    base_url: str = "http://127.0.0.1:8000/v1"
+    """Endpoint of the OpenAI-compatible server."""
+    api_key: str | None = None
+    """Key for that server; None sends a placeholder, which local servers accept."""

@@ -1,0 +1,98 @@
+"""The schema on both databases: migrations, clock, constraints, and what is refused."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from db import migrate
+from db.connect import create_engine, open_database, reading, writing
+from db.models import Annotator, Problem, Solution
+from db.schema import Base, utc_now
+from stepmark.errors import DatabaseError
+
+PROBLEM = {"statement_hash": "0" * 32, "family": "1" * 32, "statement": "What is 1 + 1?", "kind": "original"}
+
+
+def test_migrations_arrive_at_the_models(database: sa.Engine) -> None:
+    with database.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_a_row_of_the_first_schema_survives_the_way_to_the_newest(database_url: str) -> None:
+    engine = create_engine(database_url)
+    migrate.upgrade(engine, "0001")
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO annotators (name, kind, role, is_active) VALUES (:n, 'person', 'admin', true)"),
+            {"n": "annotator-1"},
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO problems (statement_hash, family, statement, kind) "
+                "VALUES ('h', 'f', 'What is 1 + 1?', 'original')"
+            )
+        )
+    migrate.upgrade(engine)
+    with reading(engine) as session:
+        assert session.scalars(sa.select(Annotator.name)).all() == ["annotator-1"]
+        assert session.scalars(sa.select(Problem.statement)).all() == ["What is 1 + 1?"]
+    engine.dispose()
+
+
+def test_a_database_without_tables_is_refused_and_left_as_it_was(database_url: str) -> None:
+    with pytest.raises(DatabaseError, match="stepmark db upgrade"):
+        open_database(database_url)
+    if database_url.startswith("sqlite"):
+        assert not Path(database_url.removeprefix("sqlite:///")).exists()
+    engine = open_database(database_url, create=True)
+    assert migrate.status(engine).is_current
+    engine.dispose()
+
+
+def test_the_clock_is_the_databases_and_aware(database: sa.Engine) -> None:
+    with reading(database) as session:
+        now, later = session.execute(sa.select(utc_now(), utc_now(1800))).one()
+    assert abs(now - dt.datetime.now(dt.UTC)) < dt.timedelta(seconds=5)
+    assert abs(later - now - dt.timedelta(seconds=1800)) < dt.timedelta(seconds=1)
+
+
+def test_an_error_inside_a_unit_of_writing_rolls_all_of_it_back(database: sa.Engine) -> None:
+    two_of_one_name = [{"name": "annotator-1"}, {"name": "annotator-1"}]
+    with pytest.raises(sa.exc.IntegrityError), writing(database) as session:
+        session.execute(sa.insert(Annotator), two_of_one_name)
+    with reading(database) as session:
+        assert session.scalars(sa.select(Annotator)).all() == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"problem_id": 1, "text": "t", "text_hash": "h", "steps": []},
+        {"problem_id": 1, "text": "t", "text_hash": "h", "steps": [], "source": "s"},
+        {"problem_id": 99, "text": "t", "text_hash": "h", "steps": [], "source": "s", "source_key": "1"},
+    ],
+    ids=["neither sampled nor imported", "source without key", "unknown problem"],
+)
+def test_a_solution_that_breaks_a_rule_is_refused(database: sa.Engine, row: dict[str, object]) -> None:
+    with writing(database) as session:
+        session.add(Problem(problem_id=1, **PROBLEM))
+    with pytest.raises(sa.exc.IntegrityError), writing(database) as session:
+        session.execute(sa.insert(Solution).values(**row))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "is not a database URL"),
+        ("mysql://localhost/x", "is not supported"),
+        ("sqlite:////no/such/folder/x.db", "does not exist"),
+        ("postgresql://127.0.0.1:1/x", "cannot open"),
+    ],
+)
+def test_an_unusable_url_is_named_in_one_message(url: str, message: str) -> None:
+    with pytest.raises(DatabaseError, match=message):
+        open_database(url)
