@@ -76,7 +76,7 @@ def write_split(data: Path, config: str, rows: list[dict[str, Any]], *, split: s
 
 
 def write_sums(data: Path, *, n: int, n_validation: int = 0, seed: int = 0) -> Path:
-    """Writes PRM, ORM and preference sets about sums, where wrong results are 99, so that little is needed to tell them."""
+    """Writes PRM, ORM and preference sets about sums, where wrong results are 99: easy to tell."""
     rng = random.Random(seed)
     for split, n_problems in (("train", n), ("validation", n_validation)):
         rows: dict[str, list[dict[str, Any]]] = {"prm": [], "orm": [], "preference": []}

@@ -388,7 +388,7 @@ def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, 
 
 
 def _measures_of_steps(logits_of: list[Any], targets_of: list[Any]) -> Measures:
-    """Measures of a PRM, all by step or by first error: rows end at their first error, so a product would favour them.
+    """Measures of a PRM by step and by first error: rows end at their first error, so a product favours wrong ones.
 
     `loss` per step; `step_accuracy`, `step_auc`, and their base rate `step_share_right`; `wrong_found`, the share of
     solutions with an error whose first error is the first step below 0.5; `right_passed`, the share of the others

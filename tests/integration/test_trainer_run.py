@@ -248,7 +248,7 @@ def test_rows_that_are_too_long_are_dropped_by_reason_and_an_empty_rest_is_refus
     assert counts["read"] == 120 == counts["kept"] + counts["dropped"][TOO_LONG]
     assert 0 < counts["kept"] < 120
     assert said[0].startswith(f"train: 120 read, {counts['kept']} kept, {counts['dropped'][TOO_LONG]} longer than")
-    with pytest.raises(InputError, match="no row of .* can be trained on"):
+    with pytest.raises(InputError, match=r"no row of .* can be trained on"):
         train_reward_model("prm", data=data, model=base, out=tmp_path / "b", settings=TrainSettings(max_length=5))
 
 

@@ -1,7 +1,8 @@
 """Rows as tokens: where labels stand, what is dropped, and literal special tokens in a text."""
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stepmark.errors import SettingsError
 from tests.tiny_reward_model import SPECIAL_TOKENS, tiny_tokenizer

@@ -78,7 +78,7 @@ def test_parquet_shards_are_read_in_order(tmp_path: Path) -> None:
 def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
     (tmp_path / "orm").mkdir()
     (tmp_path / "orm" / "train-00001-of-00002.jsonl").write_text("")
-    with pytest.raises(InputError, match="not one complete set: train-00001-of-00002.jsonl"):
+    with pytest.raises(InputError, match=r"not one complete set: train-00001-of-00002.jsonl"):
         list(read_rows(tmp_path, "orm", "train"))
 
 
