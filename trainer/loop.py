@@ -23,10 +23,11 @@ from torch import Tensor
 
 from stepmark.errors import JobError, SettingsError
 from stepmark.progress import Progress, silent
-from trainer.batches import Batch, Ints, TokenSet, collate, plan_batches
-from trainer.evaluate.measures import auc, within_problem_auc
-from trainer.losses import bradley_terry_loss, outcome_loss
-from trainer.models import RewardNet
+
+from .batches import Batch, Ints, TokenSet, collate, plan_batches
+from .evaluate.measures import auc, within_problem_auc
+from .losses import bradley_terry_loss, outcome_loss
+from .models import RewardNet
 
 EVALUATION_SHARE = 0.2
 """Tokens of an evaluation as a share of an epoch's. A forward pass costs a third of a training step, so an

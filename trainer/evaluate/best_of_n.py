@@ -27,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stepmark.errors import InputError
-from trainer.evaluate.measures import auc, within_problem_auc
+
+from .measures import auc, within_problem_auc
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -51,8 +52,8 @@ COMPARISONS = (
 )
 """Differences that are reported with an interval, where both methods are there."""
 
-_BLOCK = 6_000_000
-"""Trials x problems x samples handled at a time: about 50 MB an array."""
+_BLOCK = 1_000_000
+"""Trials x problems x samples handled at a time: about 8 MB an array."""
 
 
 @dataclass(frozen=True, slots=True)
