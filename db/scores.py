@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from .connect import reading, writing
-from .models import Problem, Score, Solution
+from .models import Annotation, Problem, Score, Solution, StepLabel
 from .selection import in_source
 
 _BATCH = 4096
@@ -144,3 +144,31 @@ def scored_solutions(engine: sa.Engine, reward_models: Iterable[str], *, source:
         )
         for r in rows
     ]
+
+
+def step_judgements(
+    engine: sa.Engine, reward_model: str, *, source: str | None
+) -> dict[int, list[tuple[bool, float]]]:
+    """By solution, its judged steps as (is the label positive, this PRM's score); neutral steps are left out.
+
+    Labels come from current annotations of any labeller.
+    """
+    query = (
+        sa.select(Annotation.solution_id, StepLabel.step_index, StepLabel.label, Score.step_values)
+        .join(StepLabel, StepLabel.annotation_id == Annotation.annotation_id)
+        .join(Solution, Solution.solution_id == Annotation.solution_id)
+        .join(Score, Score.solution_id == Annotation.solution_id)
+        .where(
+            Score.reward_model == reward_model,
+            Annotation.superseded_by_id.is_(None),
+            StepLabel.label != 0,
+            in_source(Solution.problem_id, source),
+        )
+        .order_by(Annotation.solution_id, Annotation.annotation_id, StepLabel.step_index)
+    )
+    found: dict[int, list[tuple[bool, float]]] = {}
+    with reading(engine) as session:
+        for solution_id, index, label, values in session.execute(query):
+            if values is not None and index < len(values):
+                found.setdefault(solution_id, []).append((label > 0, values[index]))
+    return found

@@ -175,9 +175,7 @@ def fit(
     if resume:
         run.restore()
     run.truncate_log()
-    evaluator = (
-        None if validation is None or not len(validation) else _sample(validation, train, settings.seed)
-    )
+    evaluator = None if validation is None or not len(validation) else _sample(validation, train, settings.seed)
     shown_at = 0.0
     with run.log_path.open("a", encoding="utf-8") as log, _interrupts() as interrupted:
         while run.step < run.n_steps:
@@ -241,9 +239,7 @@ class _Run:
         started = time.perf_counter()
         _, items = self.steps[self.step]
         batches = [_to(collate(self.train, batch, pad_id=self.pad_id), self.device) for batch in items]
-        lr = lr_at(
-            self.step, n_steps=self.n_steps, peak=self.settings.lr, warmup_share=self.settings.warmup_share
-        )
+        lr = lr_at(self.step, n_steps=self.n_steps, peak=self.settings.lr, warmup_share=self.settings.warmup_share)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self._loss_sum += accumulate_gradients(self.net, batches, centre=self.settings.centre)
@@ -279,9 +275,7 @@ class _Run:
     def evaluate(self, validation: TokenSet, items: Ints) -> dict[str, Any]:
         """Measures the validation sample and returns the line of the log."""
         started = time.perf_counter()
-        measures = evaluate(
-            self.net, validation, items, batch_tokens=self.settings.batch_tokens, pad_id=self.pad_id
-        )
+        measures = evaluate(self.net, validation, items, batch_tokens=self.settings.batch_tokens, pad_id=self.pad_id)
         self.report.evaluations.append(measures)
         self.report.evaluation_s += time.perf_counter() - started
         return {"step": self.step, "epoch": self.steps[self.step - 1][0], "validation": measures}
@@ -382,9 +376,7 @@ def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, 
     net.eval()
     per_item: dict[int, Any] = {}
     for batch, logits in read_logits(net, data, items, batch_tokens=batch_tokens, pad_id=pad_id):
-        counts = np.diff(data.position_starts)[batch[:, None] * data.group + np.arange(data.group)].sum(
-            axis=1
-        )
+        counts = np.diff(data.position_starts)[batch[:, None] * data.group + np.arange(data.group)].sum(axis=1)
         for item, part in zip(batch.tolist(), np.split(logits.numpy(), np.cumsum(counts)[:-1]), strict=True):
             per_item[item] = part
     net.train(was_training)
@@ -412,9 +404,7 @@ def _measures_of_steps(logits_of: list[Any], targets_of: list[Any]) -> Measures:
     }
 
 
-def _measures_of_solutions(
-    kind: str, logits_of: list[Any], targets_of: list[Any], problems: Ints
-) -> Measures:
+def _measures_of_solutions(kind: str, logits_of: list[Any], targets_of: list[Any], problems: Ints) -> Measures:
     """`loss` per target; then by solution (PRM: product over its labelled steps, right if all of them are;
     ORM: last token) `accuracy` at 0.5, `auc` pooled, `within_problem_auc` and the `n_problems_with_both` it
         is the mean of.

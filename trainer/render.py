@@ -112,9 +112,7 @@ class Renderer:
             text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except TemplateError as err:
             roles = [role for role, _ in prompt]
-            raise InputError(
-                f"the tokenizer's chat template refuses a prompt with the roles {roles}: {err}"
-            ) from err
+            raise InputError(f"the tokenizer's chat template refuses a prompt with the roles {roles}: {err}") from err
         return self._encode([text])[0]
 
     def sequences(self, rows: Sequence[Row]) -> list[list[ReadSequence]]:
@@ -149,9 +147,7 @@ class Renderer:
     def _encode(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        encoded: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)[
-            "input_ids"
-        ]
+        encoded: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return encoded
 
 

@@ -158,9 +158,7 @@ class RewardModel:
         ):
             values = logits if self.kind == "bt" else torch.sigmoid(logits)
             counts = np.diff(data.position_starts)[batch]
-            for item, part in zip(
-                batch.tolist(), np.split(values.numpy(), np.cumsum(counts)[:-1]), strict=True
-            ):
+            for item, part in zip(batch.tolist(), np.split(values.numpy(), np.cumsum(counts)[:-1]), strict=True):
                 self._known[kept[item]] = tuple(part.tolist())
 
     def _row(self, prompt: str | Prompt, segments: Sequence[str]) -> PrmRow | OrmRow:

@@ -122,9 +122,7 @@ def train_reward_model(
     _check_settings(settings, kind)
     device = _device(settings.device)
     if not split_files(data, CONFIG_OF[kind], "train"):
-        raise InputError(
-            f"{data} has no {CONFIG_OF[kind]}/train-00000-of-0000N.jsonl or .parquet; export one there."
-        )
+        raise InputError(f"{data} has no {CONFIG_OF[kind]}/train-00000-of-0000N.jsonl or .parquet; export one there.")
     tokenizer, renderer, label_ids = _tokens(model, kind, settings)
     _prepare_folder(out, resume=resume, overwrite=overwrite)
     torch.manual_seed(settings.seed)
@@ -241,9 +239,7 @@ def _check_settings(settings: TrainSettings, kind: Kind) -> None:
         raise SettingsError("--centre and --seed must not be negative.")
     wanted = ("causal-lm", "token-classification") if kind == "prm" else ("sequence-classification",)
     if settings.layout is not None and settings.layout not in wanted:
-        raise SettingsError(
-            f"--layout {settings.layout} is not for this kind; choose from {', '.join(wanted)}."
-        )
+        raise SettingsError(f"--layout {settings.layout} is not for this kind; choose from {', '.join(wanted)}.")
 
 
 def _device(name: str) -> torch.device:
@@ -254,9 +250,7 @@ def _device(name: str) -> torch.device:
     except RuntimeError as err:
         raise SettingsError(f"--device {name} is no device: {err}") from err
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SettingsError(
-            f"--device {name}, but torch {torch.__version__} sees no GPU here; use --device cpu."
-        )
+        raise SettingsError(f"--device {name}, but torch {torch.__version__} sees no GPU here; use --device cpu.")
     return device
 
 

@@ -44,9 +44,7 @@ _FULL = re.compile(
     """,
     re.VERBOSE | re.ASCII | re.DOTALL,
 )
-_TEXT_UNIT = re.compile(
-    r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*([^{}]*?)\s*\}\s*(?:\^\s*(?:\{\s*(\d)\s*\}|(\d)))?"
-)
+_TEXT_UNIT = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*([^{}]*?)\s*\}\s*(?:\^\s*(?:\{\s*(\d)\s*\}|(\d)))?")
 _DEGREE = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|°")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?:[ /][A-Za-z][A-Za-z'.-]*){0,7}(?:\^\{?[23]\}?)?|¢", re.ASCII)
 _NOT_A_UNIT = re.compile(
@@ -180,9 +178,7 @@ def _read_value(group: dict[str, str | None]) -> tuple[Fraction | None, int | No
 def _read_decimal(text: str) -> tuple[Fraction, int | None]:
     negative = text.startswith("-")
     integer, _, decimals = text.lstrip("-").replace(",", "").partition(".")
-    value = (
-        Fraction(int(integer + decimals or "0"), 10 ** len(decimals)) if decimals else Fraction(int(integer))
-    )
+    value = Fraction(int(integer + decimals or "0"), 10 ** len(decimals)) if decimals else Fraction(int(integer))
     return -value if negative else value, len(decimals) or None
 
 

@@ -272,9 +272,7 @@ def _split_unit(text: str) -> tuple[str, Unit | None]:
     if match is not None and match.group("body"):
         name = "degree" if match.group("degree") else match.group("unit") or ""
         if name == "degree" or _WORDS.fullmatch(name):
-            return match.group("body"), read_unit(
-                name + (f"^{match.group('power')}" if match.group("power") else "")
-            )
+            return match.group("body"), read_unit(name + (f"^{match.group('power')}" if match.group("power") else ""))
     match = _TRAILING_WORDS.fullmatch(text)
     if match is not None:
         unit = read_unit(match.group("unit"))

@@ -88,7 +88,5 @@ def tidy_answer(text: str) -> str:
         text = _NOTHING.sub("", text)
         text = _SPACING.sub(" ", text)
         text = _FRAC.sub(r"\\frac", text)
-        text = (
-            text.replace("\\%", "%").replace("\\$", "$").replace("\\lbrace", "\\{").replace("\\rbrace", "\\}")
-        )
+        text = text.replace("\\%", "%").replace("\\$", "$").replace("\\lbrace", "\\{").replace("\\rbrace", "\\}")
     return strip_markup(_SPACES.sub(" ", text))

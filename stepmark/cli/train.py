@@ -17,9 +17,7 @@ LrOption = Annotated[
     float | None,
     typer.Option("--lr", help="Peak learning rate [default: 1e-3 below 5 M parameters, else 2e-5 or 1e-5]."),
 ]
-BatchOption = Annotated[
-    int, typer.Option("--batch-tokens", help="Tokens of a micro-batch, padding included.")
-]
+BatchOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens of a micro-batch, padding included.")]
 AccumulateOption = Annotated[int, typer.Option("--accumulate", help="Micro-batches of an optimizer step.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the batch order and of dropout.")]
 LengthOption = Annotated[
@@ -50,9 +48,7 @@ def prm(
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
     step_token: Annotated[str, typer.Option(help="Token after each segment.")] = "<|prm_label|>",
-    add_step_token: Annotated[
-        bool, typer.Option("--add-step-token", help="Add it to the tokenizer.")
-    ] = False,
+    add_step_token: Annotated[bool, typer.Option("--add-step-token", help="Add it to the tokenizer.")] = False,
     positive: Annotated[str, typer.Option(help="Token whose LM-head row says right.")] = "+",
     negative: Annotated[str, typer.Option(help="Token whose LM-head row says wrong.")] = "-",
     layout: Annotated[

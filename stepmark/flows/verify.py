@@ -58,7 +58,9 @@ def verify_solutions(engine: sa.Engine, *, again: bool = False, progress: Progre
 
 def _verify_batch(verifier: AnswerVerifier, batch: list[AnswerToVerify], report: VerifyReport) -> Iterator[Outcome]:
     by_id = {item.solution_id: item for item in batch}
-    pairs = [(i.solution_id, i.answer, i.reference) for i in batch if i.answer is not None and i.reference is not None]
+    pairs = [
+        (i.solution_id, i.answer, i.reference) for i in batch if i.answer is not None and i.reference is not None
+    ]
     for solution_id, comparison in verifier.verify(pairs):
         yield _count(report, by_id.pop(solution_id), comparison)
     for item in by_id.values():
@@ -73,7 +75,9 @@ def _verify_batch(verifier: AnswerVerifier, batch: list[AnswerToVerify], report:
 
 def _count(report: VerifyReport, item: AnswerToVerify, comparison: Comparison | None) -> Outcome:
     result, rule, outcome = (
-        (NO_ANSWER, NO_ANSWER, None) if comparison is None else (comparison.result, comparison.rule, comparison.outcome)
+        (NO_ANSWER, NO_ANSWER, None)
+        if comparison is None
+        else (comparison.result, comparison.rule, comparison.outcome)
     )
     report.n_read += 1
     report.results[result] += 1

@@ -117,17 +117,13 @@ def parse_problem(raw: Mapping[str, Any]) -> Problem:
         if answer is not None and not isinstance(answer, str):
             raise ValueError(f"solution {i}: the answer must be a text or null, not {answer!r}")
         if answer is not None and not isinstance(outcome, bool):
-            raise ValueError(
-                f"solution {i}: the outcome of answer {answer!r} is {outcome!r}; verify it first"
-            )
+            raise ValueError(f"solution {i}: the outcome of answer {answer!r} is {outcome!r}; verify it first")
         numbers.append((-1 if answer is None else answers.setdefault(answer, len(answers)),
                         texts.setdefault(solution["text"], len(texts))))  # fmt: skip
         right.append(answer is not None and bool(outcome))
         given = solution.get("scores") or {}
         for name in names:
-            scores[name].append(
-                _seeds(given.get(name), missing=answer is None, where=f"solution {i}, {name}")
-            )
+            scores[name].append(_seeds(given.get(name), missing=answer is None, where=f"solution {i}, {name}"))
     steps = [step for solution in solutions for step in solution.get("steps") or []]
     arrays = {}
     for name, values in scores.items():
@@ -198,9 +194,7 @@ def best_of_n(
             raise InputError(f"problem {number} has scores of other reward models or seeds than problem 1.")
         for name in ("orm", "prm"):
             if name in seeds and (problem.scores[name][np.isfinite(problem.scores[name])] < 0).any():
-                raise InputError(
-                    f"problem {number}: {name} has scores below zero, but a vote needs probabilities."
-                )
+                raise InputError(f"problem {number}: {name} has scores below zero, but a vote needs probabilities.")
     m = max(len(problem.answers) for problem in parsed)
     sizes = sorted({n for n in ns if 1 <= n <= m})
     if not sizes:
@@ -367,9 +361,7 @@ def _aucs(problems: list[Problem], seeds: Mapping[str, int]) -> dict[str, dict[s
     for name, n_seeds in seeds.items():
         within, pooled, n_problems = [], [], 0
         for k in range(n_seeds):
-            scores = np.concatenate(
-                [q.scores[name][k][mask] for q, mask in zip(problems, present, strict=True)]
-            )
+            scores = np.concatenate([q.scores[name][k][mask] for q, mask in zip(problems, present, strict=True)])
             value, n_problems = within_problem_auc(number, scores, right)
             within.append(value)
             pooled.append(auc(scores, right))
