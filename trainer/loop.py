@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from stepmark.errors import JobError, SettingsError
+from stepmark.progress import Progress, silent
 from trainer.batches import Batch, Ints, TokenSet, collate, plan_batches
 from trainer.evaluate.measures import auc, within_problem_auc
 from trainer.losses import bradley_terry_loss, outcome_loss
@@ -62,21 +63,6 @@ class FitSettings:
     """Steps between lines of the log."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run stands, for a progress bar."""
-
-    step: int
-    n_steps: int
-    n_tokens: int
-    """Tokens without padding that were trained on so far."""
-    n_tokens_total: int
-    loss: float
-    """Mean over the steps since the last line of the log."""
-    tokens_per_s: float
-    """Tokens without padding per second of training, since this process started it."""
 
 
 @dataclass(slots=True)
@@ -151,7 +137,7 @@ def fit(
     pad_id: int,
     identity: dict[str, object],
     resume: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Progress = silent,
 ) -> FitReport:
     """Trains `net` in place and writes `log.jsonl` and `checkpoint.pt` under `out`.
 
@@ -164,7 +150,7 @@ def fit(
         pad_id: id of the padding token.
         identity: what else a checkpoint must agree with to be continued (kind, data, base model).
         resume: continue from `checkpoint.pt`, where there is one.
-        on_progress: called a few times a second.
+        progress: told the tokens done and to do, with loss and rate, a few times a second.
 
     Raises:
         SettingsError: the checkpoint belongs to another run.
@@ -187,7 +173,7 @@ def fit(
                 _write_line(log, run.evaluate(validation, evaluator))
             now = time.perf_counter()
             if now - shown_at > 0.2 or run.step == run.n_steps:
-                on_progress(run.progress())
+                run.show(progress)
                 shown_at = now
             if interrupted.is_set():
                 run.save()
@@ -269,7 +255,7 @@ class _Run:
             "lr": self.optimizer.param_groups[0]["lr"],
             "gradient_norm": self._norm.item(),
             "tokens": self.report.n_tokens,
-            "tokens_per_s": round(self.progress().tokens_per_s),
+            "tokens_per_s": round(self.tokens_per_s()),
         }
 
     def evaluate(self, validation: TokenSet, items: Ints) -> dict[str, Any]:
@@ -280,18 +266,23 @@ class _Run:
         self.report.evaluation_s += time.perf_counter() - started
         return {"step": self.step, "epoch": self.steps[self.step - 1][0], "validation": measures}
 
-    def progress(self) -> Progress:
-        """Returns where the run stands."""
+    def tokens_per_s(self) -> float:
+        """Returns the tokens without padding per second of training since this process took the run up."""
         tokens, seconds = self._started_with
-        rate = (self.report.n_tokens - tokens) / max(1e-9, self.report.train_s - seconds)
+        return (self.report.n_tokens - tokens) / max(1e-9, self.report.train_s - seconds)
+
+    def show(self, progress: Progress) -> None:
+        """Tells how far the run is."""
         total = self.train.n_tokens() * self.settings.epochs
-        return Progress(self.step, self.n_steps, self.report.n_tokens, total, self._shown_loss, rate)
+        note = f"loss {self._shown_loss:.4f}, {self.tokens_per_s():,.0f} tokens/s"
+        progress(self.report.n_tokens, total, note)
 
     def _finite_loss_sum(self) -> float:
         loss: float = self._loss_sum.item()
         if not math.isfinite(loss):
             raise JobError(
-                f"the loss is {loss} at step {self.step}; the weights are lost. Lower --lr (it was {self.settings.lr:g})."
+                f"the loss is {loss} at step {self.step}; the weights are lost. "
+                f"Lower --lr (it was {self.settings.lr:g})."
             )
         return loss
 

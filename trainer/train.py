@@ -19,8 +19,9 @@ import torch
 
 from stepmark import __version__
 from stepmark.errors import InputError, SettingsError
+from stepmark.progress import Progress, silent
 from trainer.batches import TokenSet
-from trainer.loop import FitReport, FitSettings, Progress, fit
+from trainer.loop import FitReport, FitSettings, fit
 from trainer.models import (
     Layout,
     RewardNet,
@@ -98,7 +99,7 @@ def train_reward_model(
     settings: TrainSettings | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Progress = silent,
     on_message: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
     """Trains a reward model of `kind` and returns what stands in its `stepmark.json`.
@@ -111,7 +112,7 @@ def train_reward_model(
         settings: the flags.
         resume: continue the interrupted run in `out`; a finished one is returned as it is.
         overwrite: replace an earlier run in `out`.
-        on_progress: called a few times a second while training.
+        progress: told the tokens done and to do, a few times a second.
         on_message: told what was chosen and counted.
 
     Raises:
@@ -180,7 +181,7 @@ def train_reward_model(
             pad_id=tokenizer.pad_token_id,
             identity=identity,
             resume=resume,
-            on_progress=on_progress,
+            progress=progress,
         )
     layout = settings.layout or default_layout(kind)
     save_net(net.to("cpu"), out, layout=layout)

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from .options import Json
+from .output import print_json
+
 app = typer.Typer(no_args_is_help=True, help="Measure reward models.")
 
 
@@ -21,16 +24,14 @@ def best_of_n(
     trials: Annotated[int, typer.Option("--trials", help="Random subsets of each size.")] = 400,
     boot: Annotated[int, typer.Option("--boot", help="Bootstrap samples of the problems.")] = 2000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of subsets and bootstrap.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """How often each method picks a right solution among N (the protocol of PRM800K's eval.py)."""
-    import json
-
     from trainer.evaluate.report import best_of_n_table, write_best_of_n
 
     report = write_best_of_n(file, out, ns=n or (1, 2, 4, 8, 16, 32), n_trials=trials, n_boot=boot, seed=seed)
-    if as_json:
-        print(json.dumps(report))
+    if json:
+        print_json(report)
         return
     from rich.console import Console
 
