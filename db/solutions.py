@@ -87,9 +87,7 @@ def add_solutions(
     return added
 
 
-def _known_solutions(
-    session: Session, records: Sequence[SolutionRecord]
-) -> dict[tuple[str, str], dict[str, Any]]:
+def _known_solutions(session: Session, records: Sequence[SolutionRecord]) -> dict[tuple[str, str], dict[str, Any]]:
     by_source: dict[str, list[str]] = {}
     for record in records:
         by_source.setdefault(record.source, []).append(record.source_key)

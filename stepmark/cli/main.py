@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db, doctor, score, verify
+from . import db, demo, doctor, score, verify
 
 app = typer.Typer(
     name="stepmark",
@@ -16,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(db.app, name="db")
+app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(score.score)

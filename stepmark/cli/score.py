@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,7 +19,7 @@ def score(
     ] = None,
     source: Annotated[str | None, typer.Option(help="Only problems of sources like this; * is any text.")] = None,
     how: Annotated[
-        str, typer.Option(help="A PRM's solution score: product, min, mean or last of its steps.")
+        Literal["product", "min", "mean", "last"], typer.Option(help="How a PRM's steps make the solution's score.")
     ] = "product",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; small models are fastest with one.")] = 1,

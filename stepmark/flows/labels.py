@@ -1,4 +1,4 @@
-"""Step labels that a program gives: the exact checker of the embedded domain, stored as a program's, never a person's."""
+"""Step labels by a program, the embedded domain's exact checker; stored as a program's, never as a person's."""
 
 from collections import Counter
 from dataclasses import dataclass, field

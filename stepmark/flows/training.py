@@ -64,25 +64,24 @@ def train_side_by_side(
 
 
 def _train(job: TrainingJob, shares: Any) -> dict[str, Any]:
-    from trainer.loop import Progress as TrainingProgress
     from trainer.train import TrainSettings, train_reward_model
 
     last = 0.0
 
-    def on_progress(progress: TrainingProgress) -> None:
+    def on_progress(done: int, total: int | None, note: str = "") -> None:
         nonlocal last
-        if time.monotonic() - last > 0.5:
+        if total and time.monotonic() - last > 0.5:
             last = time.monotonic()
-            shares[job.name] = progress.n_tokens / max(progress.n_tokens_total, 1)
+            shares[job.name] = done / total
 
     manifest = train_reward_model(
         job.kind,
         data=job.data,
         model=job.model,
         out=job.out,
-        settings=TrainSettings(epochs=job.epochs, seed=job.seed, threads=1, device="auto"),
+        settings=TrainSettings(epochs=job.epochs, seed=job.seed, threads=1),
         resume=True,
-        on_progress=on_progress,
+        progress=on_progress,
     )
     shares[job.name] = 1.0
     return manifest
