@@ -144,6 +144,36 @@ def test_a_variant_reveals_every_single_misreading() -> None:
     assert n_revealed > 300
 
 
+def carry_over(solution: TaughtSolution, problem: DomainProblem, variant: DomainProblem) -> int:
+    """Works a chain out on a variant: each operand stands for a number of the text, an earlier result or itself."""
+    values = dict(zip(problem.numbers, variant.numbers, strict=True))
+    result = variant.start
+    for step in solution.steps:
+        equation = read_step(step)
+        assert equation is not None
+        left, right = (values.get(side, side) for side in (equation.left, equation.right))
+        result = {"+": left + right, "-": left - right, "*": left * right, "/": left // right}[equation.operator]
+        values.setdefault(equation.result, result)
+    return result
+
+
+@given(problems, st.integers(0, 2**32))
+def test_a_right_chain_carried_over_reaches_the_variants_answer(problem: DomainProblem, seed: int) -> None:
+    variant = draw_variant(problem, random.Random(seed))
+    assert str(carry_over(teach(problem), problem, variant)) == variant.answer
+
+
+def test_nearly_every_misread_chain_carried_over_misses_the_variants_answer() -> None:
+    rng, missed = random.Random(12), list[bool]()
+    for problem in draw_problems(300, 12):
+        variant = draw_variant(problem, rng)
+        solution = teach_with_misreadings(problem, rng)
+        if solution.first_error is not None:
+            missed.append(str(carry_over(solution, problem, variant)) != variant.answer)
+    assert len(missed) > 100
+    assert sum(missed) / len(missed) > 0.97
+
+
 def test_an_answer_is_right_wrong_or_unknown() -> None:
     problem = problem_of("She finds 7 nuts.")
     assert [check_answer(problem, answer) for answer in ("16", " 16 ", "016", "15", "16 nuts", "", None)] == [
