@@ -56,7 +56,7 @@ def strip_markup(text: str) -> str:
     """
     while True:
         bare = text.strip()
-        if bare.endswith(".") and not bare.endswith(".."):
+        if bare.endswith(".") and not bare.endswith(("..", "\\right.")):
             bare = bare[:-1].rstrip()
         for opening, closing in _WRAPPERS:
             inner = bare[len(opening) : -len(closing)]
