@@ -58,9 +58,7 @@ def add_annotations(session: Session, items: Sequence[ImportedAnnotation]) -> Ad
     """Adds step annotations that are not there yet; a changed one supersedes what the labeller said before."""
     added = AddedAnnotations()
     submissions = [_submission_id(item) for item in items]
-    there = set(
-        session.scalars(sa.select(Annotation.submission_id).where(Annotation.submission_id.in_(submissions)))
-    )
+    there = set(session.scalars(sa.select(Annotation.submission_id).where(Annotation.submission_id.in_(submissions))))
     fresh: dict[str, ImportedAnnotation] = {}
     for submission, item in zip(submissions, items, strict=True):
         added.is_new.append(submission not in there)
@@ -119,9 +117,7 @@ def _annotation_row(submission: str, item: ImportedAnnotation, annotation_id: in
 def _current(session: Session, rows: Sequence[dict[str, Any]]) -> dict[tuple[int, int, str], int]:
     """The current imported annotations of these solutions, by solution, annotator and source."""
     found = session.execute(
-        sa.select(
-            Annotation.annotation_id, Annotation.solution_id, Annotation.annotator_id, Annotation.source
-        ).where(
+        sa.select(Annotation.annotation_id, Annotation.solution_id, Annotation.annotator_id, Annotation.source).where(
             Annotation.solution_id.in_({row["solution_id"] for row in rows}),
             Annotation.kind == "steps",
             Annotation.task_id.is_(None),
@@ -132,9 +128,7 @@ def _current(session: Session, rows: Sequence[dict[str, Any]]) -> dict[tuple[int
     return {(solution, annotator, source): id_ for id_, solution, annotator, source in found if source is not None}
 
 
-def _supersede(
-    session: Session, rows: Sequence[dict[str, Any]], forerunners: dict[tuple[int, int, str], int]
-) -> int:
+def _supersede(session: Session, rows: Sequence[dict[str, Any]], forerunners: dict[tuple[int, int, str], int]) -> int:
     replaced = [
         {"old": forerunners[key], "new": row["annotation_id"]}
         for row in rows

@@ -123,9 +123,7 @@ def _add_sources(
     by_source: dict[str, list[str]] = {}
     for record in records:
         by_source.setdefault(record.source, []).append(record.source_key)
-    there = {
-        (source, key) for source, keys in by_source.items() for key in problems_of_keys(session, source, keys)
-    }
+    there = {(source, key) for source, keys in by_source.items() for key in problems_of_keys(session, source, keys)}
     rows = []
     for record, problem in zip(records, problems, strict=True):
         added.problem_ids.append(problem["problem_id"])

@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db, doctor
+from . import db, doctor, imports
 
 app = typer.Typer(
     name="stepmark",
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.command()(doctor.doctor)
+app.command("import")(imports.import_files)
 
 
 def main() -> None:
