@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db, demo, doctor, score, verify
+from . import db, demo, doctor, imports, score, verify
 
 app = typer.Typer(
     name="stepmark",
@@ -20,6 +20,7 @@ app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(score.score)
+app.command("import")(imports.import_files)
 
 
 def main() -> None:
