@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db
+from . import db, generate
 
 app = typer.Typer(
     name="stepmark",
@@ -16,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(db.app, name="db")
+app.add_typer(generate.app, name="generate")
 
 
 def main() -> None:
