@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db, generate
+from . import db, demo, doctor, generate, score, verify
 
 app = typer.Typer(
     name="stepmark",
@@ -17,6 +17,10 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(generate.app, name="generate")
+app.command()(demo.demo)
+app.command()(doctor.doctor)
+app.command()(verify.verify)
+app.command()(score.score)
 
 
 def main() -> None:
