@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db, demo, doctor, imports, score, verify
+from . import db, demo, doctor, generate, imports, score, verify
 
 app = typer.Typer(
     name="stepmark",
@@ -16,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(db.app, name="db")
+app.add_typer(generate.app, name="generate")
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
