@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db, demo, doctor, generate, imports, score, verify
+from . import db, demo, doctor, evaluate, generate, imports, score, train, verify
 
 app = typer.Typer(
     name="stepmark",
@@ -17,6 +17,8 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(generate.app, name="generate")
+app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="evaluate")
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(verify.verify)

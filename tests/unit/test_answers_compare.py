@@ -184,9 +184,7 @@ _NUMBERS = st.one_of(
     st.decimals(-1000, 1000, places=7).map(str),
     st.builds("{}/{}".format, st.integers(-50, 50), st.integers(1, 50)),
     st.builds(r"\frac{{{}}}{{{}}}".format, st.integers(-50, 50), st.integers(1, 50)),
-    st.builds(
-        "{}{}".format, st.integers(0, 99), st.sampled_from(["%", " cm", "cm", " eggs", r"\text{ m}", "x"])
-    ),
+    st.builds("{}{}".format, st.integers(0, 99), st.sampled_from(["%", " cm", "cm", " eggs", r"\text{ m}", "x"])),
 )
 _ANSWERS = st.one_of(
     _NUMBERS,
@@ -222,9 +220,7 @@ def test_integers_are_equal_exactly_when_their_values_are(a: int, b: int) -> Non
     st.text(string.ascii_letters + string.digits + r" \{}()[]^_+-*/=<>,.$!", max_size=12),
     st.sampled_from(["x+1", r"\frac{1}{2}", "1<x<2", r"\sqrt{2}", "(1,2)", r"\{x, y\}"]),
 )
-def test_math_verify_is_symmetric_behind_the_policy(
-    verifier: AnswerVerifier, found: str, reference: str
-) -> None:
+def test_math_verify_is_symmetric_behind_the_policy(verifier: AnswerVerifier, found: str, reference: str) -> None:
     # A verifier remembers pairs as they were given, so the swapped pair is decided anew.
     assert _compare(verifier, found, reference) == _compare(verifier, reference, found)
 

@@ -79,9 +79,7 @@ def test_any_text_gives_a_readable_answer_or_none(text: str) -> None:
     assert found is None or (found == found.strip() != "" and "\x00" not in found)
 
 
-@given(
-    st.recursive(st.text("ab1\\ ", max_size=3), lambda inner: st.builds("{{{}}}".format, inner), max_leaves=5)
-)
+@given(st.recursive(st.text("ab1\\ ", max_size=3), lambda inner: st.builds("{{{}}}".format, inner), max_leaves=5))
 def test_what_stands_in_a_box_with_paired_braces_is_what_comes_out(inner: str) -> None:
     text = "\\boxed{" + inner.replace("\\", "") + "}"
     expected = inner.replace("\\", "").strip() or None

@@ -148,9 +148,7 @@ def test_two_streams_read_in_turns_by_one_thread_do_not_wait_for_each_other() ->
 def test_an_abandoned_stream_ends_its_busy_workers() -> None:
     before = _children()
     with AnswerVerifier(workers=1, timeout_s=60) as verifier:
-        stream = verifier.verify(
-            [(0, "5", "5"), (1, "x+1", "1+x"), (2, STUCK, STUCK_REFERENCE), (3, "x", "y+1")]
-        )
+        stream = verifier.verify([(0, "5", "5"), (1, "x+1", "1+x"), (2, STUCK, STUCK_REFERENCE), (3, "x", "y+1")])
         assert [next(stream)[0], next(stream)[0]] == [0, 1]
         stream.close()
         assert _children() == before

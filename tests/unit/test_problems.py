@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 from stepmark.problems import family_hash, masked_signature, normalise_statement, statement_hash
 
-JANET = (
-    "Janet’s ducks lay 16 eggs per day. She eats three for breakfast and sells the rest at $2 each. How much?"
-)
+JANET = "Janet’s ducks lay 16 eggs per day. She eats three for breakfast and sells the rest at $2 each. How much?"
 
 
 @pytest.mark.parametrize(
@@ -57,17 +55,13 @@ def test_other_numbers_make_one_family(variant: str) -> None:
     assert statement_hash(variant) != statement_hash(JANET)
 
 
-@pytest.mark.parametrize(
-    "stranger", [JANET.replace("ducks", "hens"), JANET.replace("eats", "sells"), "3 + 4"]
-)
+@pytest.mark.parametrize("stranger", [JANET.replace("ducks", "hens"), JANET.replace("eats", "sells"), "3 + 4"])
 def test_other_words_make_another_family(stranger: str) -> None:
     assert family_hash(stranger) != family_hash(JANET)
 
 
 def test_operators_tell_families_apart_and_numbers_do_not() -> None:
-    assert (
-        masked_signature("Compute $3 + 4$.") == masked_signature("Compute $12 + 7$.") == "compute $ # + # $"
-    )
+    assert masked_signature("Compute $3 + 4$.") == masked_signature("Compute $12 + 7$.") == "compute $ # + # $"
     assert masked_signature("Compute $3 - 4$.") == "compute $ # - # $"
     assert masked_signature("A 5-mile walk takes half an hour, twice a day") == (
         masked_signature("A 2.5 mile walk takes 3/4 an hour, 3 times a day")
