@@ -34,9 +34,9 @@ METHODS = {
 _NO_CHOICE = ("chance", "oracle")
 
 LIMITS = (
-    "The problems are made: a task was chosen, out of five that were tried, because the order of the methods shows in "
-    "it. It demonstrates the loop; it is no evidence about other models or problems.",
-    "Taking the highest score peaks and then falls as N grows: with more samples, more of them exploit the reward "
+    "The problems are made: a task was chosen, out of five that were tried, because the order of the methods shows "
+    "in it. It demonstrates the loop; it is no evidence about other models or problems.",
+    "Taking the highest score peaks and then falls as N grows: among more samples are more that exploit the reward "
     "model's mistakes. The reward-weighted vote keeps rising.",
     "Right solutions of a problem repeat one text, wrong ones are many. A reward model that had learnt nothing would "
     "choose at the chance level of unique texts, not at that of one sample.",
