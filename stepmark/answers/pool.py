@@ -33,7 +33,7 @@ PATIENCE_S = 0.25
 """How long a call without any worker waits for one that others hold before it gets one more."""
 WINDOW = 1024
 """Most pairs taken in and not yet answered."""
-_CACHED_RESULTS = 1 << 16
+_CACHED_RESULTS = 1 << 14
 
 
 class _NeedsWorkerError(Exception):
