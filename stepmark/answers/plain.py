@@ -47,9 +47,7 @@ _FULL = re.compile(
     """,
     re.VERBOSE | re.ASCII | re.DOTALL,
 )
-_TEXT_UNIT = re.compile(
-    r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*([^{}]*?)\s*\}\s*(?:\^\s*(?:\{\s*(\d)\s*\}|(\d)))?"
-)
+_TEXT_UNIT = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*([^{}]*?)\s*\}\s*(?:\^\s*(?:\{\s*(\d)\s*\}|(\d)))?")
 _DEGREE = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|°")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?:[ /][A-Za-z][A-Za-z'.-]*){0,7}(?:\^\{?[23]\}?)?|¢", re.ASCII)
 NOT_A_UNIT = re.compile(
@@ -140,9 +138,7 @@ def compare_plain(found: PlainNumber, reference: PlainNumber) -> Comparison:
         number, percent = sorted((found, reference), key=lambda each: each.is_percent)
         is_unclear = number.value in (percent.value, percent.value / 100)
         return (
-            Comparison("unparsable", "percent_unclear")
-            if is_unclear
-            else Comparison("incorrect", "percent_differs")
+            Comparison("unparsable", "percent_unclear") if is_unclear else Comparison("incorrect", "percent_differs")
         )
     a, b = found.value, reference.value
     if found.unit is not None and reference.unit is not None and found.unit != reference.unit:
@@ -193,9 +189,7 @@ def _read_value(group: dict[str, str | None]) -> tuple[Fraction | None, int | No
 def _read_decimal(text: str) -> tuple[Fraction, int | None]:
     negative = text.startswith("-")
     integer, _, decimals = text.lstrip("-").replace(",", "").replace(" ", "").partition(".")
-    value = (
-        Fraction(int(integer + decimals or "0"), 10 ** len(decimals)) if decimals else Fraction(int(integer))
-    )
+    value = Fraction(int(integer + decimals or "0"), 10 ** len(decimals)) if decimals else Fraction(int(integer))
     return -value if negative else value, len(decimals) or None
 
 

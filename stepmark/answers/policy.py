@@ -186,9 +186,7 @@ def _compare_clocks(left: str, right: str) -> Comparison | None:
     if a is None or b is None or not (a.group(3) or b.group(3)):
         return None
     halves = {match.group(3).lower() for match in (a, b) if match.group(3)}
-    is_equal = len(halves) == 1 and [int(part) for part in a.group(1, 2)] == [
-        int(part) for part in b.group(1, 2)
-    ]
+    is_equal = len(halves) == 1 and [int(part) for part in a.group(1, 2)] == [int(part) for part in b.group(1, 2)]
     return Comparison("correct" if is_equal else "incorrect", "clock")
 
 
