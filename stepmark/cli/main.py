@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db, doctor, imports
+from . import db, doctor, export, imports
 
 app = typer.Typer(
     name="stepmark",
@@ -16,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(db.app, name="db")
+app.add_typer(export.app, name="export")
 app.command()(doctor.doctor)
 app.command("import")(imports.import_files)
 
