@@ -122,7 +122,7 @@ def compare_plain(found: PlainNumber, reference: PlainNumber) -> Comparison:
 
     Exact, with one exception: a decimal of six or more digits may round the other side (0.333333 = 1/3,
     17.999999999999996 = 18). A percent sign on one side only never compares equal. Where the numbers fit (50
-    and 50 %, 0.5 and 50 %) the result is unknown, since only the question tells whether percent was asked for;
+    and 50 %, 0.5 and 50 %) the result is unknown, as only the question tells whether percent was asked for;
     else it is a plain difference.
 
     >>> compare_plain(read_plain("1/2"), read_plain("0.50"))

@@ -74,9 +74,7 @@ _TRAILING_UNIT = re.compile(
 )
 _TRAILING_WORDS = re.compile(r"(?P<body>.*[\d})!])\s+(?P<unit>[A-Za-z]{2,}(?: [A-Za-z]+){0,3})", re.DOTALL)
 _MEMBER = re.compile(r"^[a-zA-Z]\s*\\in\s*(?=[\[(\\])")
-_LISTED_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?:\s*([apAP])\.?\s?[mM]\.?)?", re.ASCII)
-_ATTACHED_UNIT = re.compile(r"([^A-Za-z\\]*\d)[mgshlL]")
-_NAME = re.compile(r"^[a-zA-Z]\s*=\s*(?=[^=<>]*$)")
+_LISTED_NAME = re.compile(r"^[a-zA-Z]\s*=\s*(?=[^=<>]*$)")
 _SPACE = re.compile(r"(?<![0-9A-Za-z\\])\s+|\s+(?![0-9A-Za-z])")
 _OPENING = {"(": "(", "[": "[", "\\{": "{", "{": "{"}
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?:\s*([apAP])\.?\s?[mM]\.?)?", re.ASCII)

@@ -339,10 +339,16 @@ class AnswerVerifier:
         root = str(Path(__file__).resolve().parents[2])
         path = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         # A fixed hash seed makes sympy's order of arguments, and with it every result, repeatable.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONHASHSEED": "0"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path),
+            "PYTHONHASHSEED": "0",
+            "PYTHONWARNINGS": "ignore",
+        }
         errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by kill)
         process = subprocess.Popen(
-            [sys.executable, "-m", "stepmark.answers.worker", str(self.memory_mb), str(self.timeout_s)],
+            # -P: nothing in the caller's current directory may pass for a library.
+            [sys.executable, "-P", "-m", "stepmark.answers.worker", str(self.memory_mb), str(self.timeout_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

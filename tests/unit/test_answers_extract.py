@@ -102,6 +102,7 @@ def test_what_stands_in_a_box_with_paired_braces_is_what_comes_out(inner: str) -
         "$" * 100_000,
         "**" * 50_000,
         "." * 100_000,
+        " ." * 200_000,
     ],
     ids=lambda text: repr(text[:12]),
 )
