@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import InternalTraversal
 
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """Integer key: 64 bits on PostgreSQL, the rowid on SQLite."""
@@ -59,7 +60,8 @@ class utc_now(FunctionElement[dt.datetime]):  # noqa: N801 - reads as an SQL fun
     """The database's clock, plus `offset_s` whole seconds; leases use it, so that hosts' clocks do not matter."""
 
     type = UtcDateTime()
-    inherit_cache = False
+    _traverse_internals = (*FunctionElement._traverse_internals, ("offset_s", InternalTraversal.dp_plain_obj))
+    inherit_cache = True  # the compiled statement may be reused: the offset is part of its key
 
     def __init__(self, offset_s: int = 0) -> None:
         super().__init__()
