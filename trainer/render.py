@@ -153,7 +153,11 @@ class Renderer:
     def _encode(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        encoded: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        try:
+            encoded: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        except TypeError as err:
+            broken = next((text for text in texts if not _is_unicode(text)), texts[0])
+            raise InputError(f"a text cannot be tokenised, it holds half a character: {broken!r}") from err
         return encoded
 
 
@@ -206,6 +210,10 @@ def label_token_ids(tokenizer: Any, positive: str, negative: str) -> tuple[int, 
             f"the labels {positive!r} and {negative!r} are one token (id {ids[0]}); name two different ones."
         )
     return ids
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _broken_apart(match: re.Match[str]) -> str:

@@ -41,11 +41,21 @@ def test_a_seed_gives_the_same_batches_again_and_another_seed_others() -> None:
     assert first != other
 
 
-def test_batches_of_a_seed_have_little_padding() -> None:
+def test_batches_of_a_seed_have_far_less_padding_than_a_random_order() -> None:
     lengths = np.random.default_rng(0).integers(20, 200, 4000)
     batches = plan_batches(lengths, batch_tokens=1024, group=1, seed=0)
     slots = sum(len(batch) * lengths[batch].max() for batch in batches)
-    assert lengths.sum() / slots > 0.95
+    random_slots = sum(len(part) * part.max() for part in np.array_split(lengths, len(batches)))
+    assert lengths.sum() / random_slots < 0.7
+    assert lengths.sum() / slots > 0.85
+
+
+def test_lengths_are_blurred_so_that_labels_that_go_with_them_mix() -> None:
+    """Rows of 40 tokens are wrong and rows of 50 right; sorted exactly, nearly every batch would be of one kind."""
+    lengths = np.repeat([40, 50], 2000)
+    batches = plan_batches(lengths, batch_tokens=1024, group=1, seed=0)
+    mixed = sum(len(set(lengths[batch].tolist())) == 2 for batch in batches)
+    assert mixed / len(batches) > 0.4
 
 
 def test_a_batch_is_padded_on_the_right_and_reads_the_right_positions() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepmark.errors import SettingsError
+from stepmark.errors import InputError, SettingsError
 from tests.tiny_reward_model import SPECIAL_TOKENS, tiny_tokenizer
 from trainer.render import TOO_LONG, Renderer, encode_rows, label_token_ids, single_token_id
 from trainer.rows import OrmRow, PairRow, PrmRow
@@ -96,6 +96,11 @@ def test_rows_beyond_max_length_are_dropped_and_counted_never_cut() -> None:
     assert counts.as_json() == {"read": 3, "kept": 2, "dropped": {TOO_LONG: 1}, "special_literals": 0}
     assert len(data) == 2
     assert data.targets.tolist() == [1.0, 0.0]
+
+
+def test_half_a_character_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="holds half a character"):
+        prm_renderer().sequences([PrmRow(USER, ("16", "a\ud800b"), (1.0, 1.0))])
 
 
 def test_equal_prompts_are_one_problem() -> None:
