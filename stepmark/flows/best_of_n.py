@@ -22,11 +22,12 @@ def collect_best_of_n(
         source: Only problems of sources that match this pattern.
 
     Returns:
-        One dictionary a problem, as `trainer.evaluate.best_of_n.parse_problem` describes it. Steps that a labeller
-        judged carry the first PRM's score, once for each different text.
+        One dictionary a problem, as `trainer.evaluate.best_of_n.parse_problem` describes it. An answer that cannot
+        be read counts as none. Steps that a labeller judged carry the first PRM's score, once for each different
+        text.
 
     Raises:
-        InputError: There is no solution, an outcome is unknown although there is an answer, or scores are missing.
+        InputError: There is no solution, one was never verified, or scores are missing.
     """
     names = [name for checkpoints in reward_models.values() for name in checkpoints]
     solutions = scored_solutions(engine, names, source=source)
@@ -38,9 +39,9 @@ def collect_best_of_n(
             raise InputError(
                 f"{missing} of {len(solutions)} solutions have no score by {name!r}; run `stepmark score`"
             )
-    unverified = sum(solution.answer is not None and solution.outcome is None for solution in solutions)
+    unverified = sum(not solution.is_verified for solution in solutions)
     if unverified:
-        raise InputError(f"{unverified} answers have no outcome; run `stepmark verify`")
+        raise InputError(f"{unverified} of {len(solutions)} solutions are not verified; run `stepmark verify`")
     steps: dict[int, list[tuple[bool, float]]] = {}
     if reward_models.get("prm"):
         steps = step_judgements(engine, reward_models["prm"][0], source=source)
@@ -60,7 +61,7 @@ def _problem(
     for solution in solutions:
         row: dict[str, Any] = {
             "text": solution.text_hash,
-            "answer": None if solution.answer is None else answer_key(solution.answer),
+            "answer": None if solution.answer is None or solution.outcome is None else answer_key(solution.answer),
             "is_correct": solution.outcome,
             "scores": {
                 kind: [solution.scores[name] for name in checkpoints] for kind, checkpoints in reward_models.items()
