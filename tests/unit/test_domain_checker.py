@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from generator.domain import (
     DomainProblem,
+    Kind,
     SolutionCheck,
     TaughtSolution,
     check_answer,
@@ -51,7 +52,7 @@ def test_the_clean_solution_is_right_in_every_step(problem: DomainProblem) -> No
 
 @given(problems, st.integers(0, 2**32))
 def test_every_planted_misreading_is_found_where_it_was_planted(problem: DomainProblem, seed: int) -> None:
-    rates = {"bags": 0.7, "more": 0.7, "times": 0.7, "half": 0.7}
+    rates: dict[Kind, float] = {"bags": 0.7, "more": 0.7, "times": 0.7, "half": 0.7}
     solution = teach_with_misreadings(problem, random.Random(seed), rates)
     assert check_steps(problem, solution.steps) == labels_up_to(solution.first_error, len(solution.steps))
     check = check_solution(problem, solution.steps, solution.answer)
