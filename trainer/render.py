@@ -19,8 +19,9 @@ from typing import Any
 
 from stepmark.errors import InputError, SettingsError
 from stepmark.steps import SEPARATOR
-from trainer.batches import ReadSequence, TokenSet, TokenSetBuilder
-from trainer.rows import Kind, OrmRow, PairRow, PrmRow, Prompt, Row
+
+from .batches import ReadSequence, TokenSet, TokenSetBuilder
+from .rows import Kind, OrmRow, PairRow, PrmRow, Prompt, Row
 
 TOO_LONG = "longer than max_length"
 """Why a row was dropped: it has more tokens than the model is trained on. It is never cut."""
