@@ -5,6 +5,7 @@ goes on where it stopped. Recipe and seeds were fixed before the test problems w
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections import Counter
@@ -32,7 +33,7 @@ from generator.domain import DomainProblem, draw_problems
 from generator.engines.transformers import TransformersEngine
 from generator.solutions import PROMPTS, generate_solutions
 from stepmark.engine import Sampling
-from stepmark.errors import JobError
+from stepmark.errors import JobError, SettingsError
 from stepmark.progress import Progress
 from stepmark.prompts import load_prompt
 from stepmark.records import ProblemRecord
@@ -89,15 +90,33 @@ def run_demo(out: Path, plan: DemoPlan, *, watch: Watch) -> dict[str, Any]:
         watch: Shows the stages.
 
     Raises:
+        SettingsError: The folder holds a demo of another plan or model.
         JobError: A stage could not finish; run again, it goes on there.
     """
     out.mkdir(parents=True, exist_ok=True)
+    _claim_folder(out, plan)
     database = open_database(f"sqlite:///{out / 'stepmark.db'}", create=True)
     demo = _Demo(out, plan, database, Stages(), watch)
     try:
         return demo.run()
     finally:
         database.dispose()
+
+
+def _claim_folder(out: Path, plan: DemoPlan) -> None:
+    """Notes what the folder's demo is, or makes sure that it is this one; more seeds may be added to it."""
+    weights = hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest()
+    this = {**dataclasses.asdict(plan), "model_sha256": weights}
+    for name in ("n_seeds", "workers"):
+        del this[name]
+    note = out / "plan.json"
+    if note.exists():
+        if json.loads(note.read_text(encoding="utf-8")) != this:
+            raise SettingsError(f"{out} holds a demo of another plan or model; remove it, or give another --out")
+    elif any(out.iterdir()):
+        raise SettingsError(f"{out} is not empty and holds no demo; give another --out")
+    else:
+        note.write_text(json.dumps(this, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass(slots=True)
