@@ -1,7 +1,9 @@
 """Best-of-N out of the database: sampled solutions with outcome and scores, in the shape the evaluation reads."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +11,7 @@ import sqlalchemy as sa
 from db.scores import ScoredSolution, scored_solutions, step_judgements
 from stepmark.answers.key import answer_key
 from stepmark.errors import InputError
+from trainer.evaluate.report import write_best_of_n
 
 
 def collect_best_of_n(
@@ -49,6 +52,29 @@ def collect_best_of_n(
         _problem(list(group), reward_models, steps)
         for _, group in groupby(solutions, key=lambda solution: solution.problem_id)
     ]
+
+
+def evaluate_best_of_n(
+    engine: sa.Engine,
+    reward_models: Mapping[str, Sequence[str]],
+    *,
+    source: str | None,
+    out: Path,
+    ns: Sequence[int] = (1, 2, 4, 8, 16, 32),
+    n_trials: int = 400,
+    n_boot: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measures best-of-N of the solutions in the database, and writes what was measured beside the results.
+
+    `out` receives `problems.jsonl`, which anybody can evaluate again, and what `write_best_of_n` writes. Arguments
+    and errors are those of `collect_best_of_n` and `trainer.evaluate.best_of_n.best_of_n`.
+    """
+    problems = collect_best_of_n(engine, reward_models, source=source)
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "problems.jsonl"
+    file.write_text("".join(json.dumps(problem) + "\n" for problem in problems), encoding="utf-8")
+    return write_best_of_n(file, out, ns=ns, n_trials=n_trials, n_boot=n_boot, seed=seed)
 
 
 def _problem(

@@ -37,10 +37,9 @@ from stepmark.errors import JobError, SettingsError
 from stepmark.progress import Progress
 from stepmark.prompts import load_prompt
 from stepmark.records import ProblemRecord
-from trainer.evaluate.report import write_best_of_n
 from trainer.rows import Kind
 
-from .best_of_n import collect_best_of_n
+from .best_of_n import evaluate_best_of_n
 from .labels import label_by_checker
 from .report import write_report
 from .scores import score_solutions
@@ -252,11 +251,7 @@ class _Demo:
             names: dict[str, list[str]] = {
                 kind: [f"{kind}-{seed}" for seed in range(self.plan.n_seeds)] for kind in KINDS
             }
-            problems = collect_best_of_n(self.database, names, source=TEST)
-            file = self.out / "best_of_n" / "problems.jsonl"
-            file.parent.mkdir(exist_ok=True)
-            file.write_text("".join(json.dumps(problem) + "\n" for problem in problems), encoding="utf-8")
-            return write_best_of_n(file, file.parent, ns=(1, 2, 4, 8, 16, 32))
+            return evaluate_best_of_n(self.database, names, source=TEST, out=self.out / "best_of_n")
 
     def queue(self) -> None:
         """Fills the queue: where the PRM is convincingly wrong first, then real solutions at random."""
