@@ -283,10 +283,12 @@ def _prepare_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise SettingsError("--resume continues a run and --overwrite deletes it; choose one.")
     if out.exists() and not out.is_dir():
         raise SettingsError(f"--out {out} is a file.")
-    if out.is_dir() and any(out.iterdir()) and not resume:
+    if out.is_dir() and any(out.iterdir()):
         is_run = any((out / name).exists() for name in (MANIFEST, "checkpoint.pt", "log.jsonl"))
-        if overwrite and is_run:
+        if is_run and overwrite:
             shutil.rmtree(out)
+        elif is_run and resume:
+            return
         elif is_run:
             raise SettingsError(
                 f"{out} holds an earlier run; continue it with --resume or replace it with --overwrite."

@@ -155,9 +155,40 @@ def test_overwrite_replaces_a_run_and_spares_a_folder_that_is_none(base: str, da
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
-    with pytest.raises(SettingsError, match="is not empty and is no training run"):
-        train_reward_model("prm", data=data, model=base, out=out, overwrite=True)
+    for flags in ({"overwrite": True}, {"resume": True}, {}):
+        with pytest.raises(SettingsError, match="is not empty and is no training run"):
+            train_reward_model("prm", data=data, model=base, out=out, **flags)
     assert (out / "thesis.txt").read_text() == "years of work"
+    run = tmp_path / "run"
+    train_reward_model("orm", data=data, model=base, out=run, settings=TrainSettings(epochs=1))
+    (run / "model-00001-of-00002.safetensors").touch()
+    settings = TrainSettings(epochs=1, seed=1)
+    train_reward_model("orm", data=data, model=base, out=run, settings=settings, overwrite=True)
+    assert json.loads((run / "stepmark.json").read_text())["flags"]["seed"] == 1
+    assert not (run / "model-00001-of-00002.safetensors").exists()
+
+
+def test_a_run_that_died_while_saving_only_saves_again(
+    base: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import trainer.train
+
+    def full_disk(*arguments: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    settings = TrainSettings(epochs=1)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    train_reward_model("orm", data=data, model=base, out=whole, settings=settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.train, "save_net", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            train_reward_model("orm", data=data, model=base, out=out, settings=settings)
+    assert not (out / "stepmark.json").exists()
+    before = read_log(out)
+    train_reward_model("orm", data=data, model=base, out=out, settings=settings, resume=True)
+    assert read_log(out) == before == read_log(whole)
+    first, second = read_weights(whole), read_weights(out)
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("kind", KINDS)

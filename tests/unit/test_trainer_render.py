@@ -86,7 +86,7 @@ def test_a_tokenizer_without_a_chat_template_gets_the_prompt_and_a_line_break() 
 
 
 def test_a_system_message_reaches_the_chat_template() -> None:
-    _, tokens = prm_renderer().prompt((("system", "Add."), *USER))
+    tokens = prm_renderer().prompt_tokens((("system", "Add."), *USER))
     assert TOKENIZER.decode(tokens) == "<|bos|><|system|>Add.<|user|>9 + 7?<|assistant|>"
 
 
