@@ -106,7 +106,8 @@ def _print_report(report: "Report") -> None:
     if report.status == "dry run":
         print(
             f"{report.n_problems:,} problems, {report.n_wanted:,} solutions wanted: "
-            f"{report.n_stored_before:,} stored, {report.n_not_asked:,} to ask, of which {report.n_retried:,} failed before"
+            f"{report.n_stored_before:,} stored, {report.n_not_asked:,} to ask, "
+            f"of which {report.n_retried:,} failed before"
         )
         return
     print_counts(

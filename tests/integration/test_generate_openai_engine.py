@@ -1,4 +1,4 @@
-"""The engine `openai` against a real HTTP server that misbehaves: answers stay with their questions, failures are named."""
+"""The engine `openai` against a real server that misbehaves: answers stay with their questions."""
 
 import json
 import time
@@ -146,7 +146,7 @@ def test_a_passing_trouble_is_asked_again_and_leaves_no_trace(fault: Fault) -> N
 )
 def test_a_lasting_trouble_is_a_failure_with_its_kind(fault: Fault, expected: tuple[str, bool]) -> None:
     with CompletionServer(fault=lambda number, body: fault) as server:
-        ((request, completion),) = answers(open_engine(server, attempts=3, patience_s=0.2), ask(1, n=2))
+        ((_, completion),) = answers(open_engine(server, attempts=3, patience_s=0.2), ask(1, n=2))
     assert [(sample.kind, sample.is_fatal) for sample in completion.samples if isinstance(sample, Failure)] == [
         expected
     ] * 2
@@ -238,8 +238,6 @@ def test_a_failed_sample_does_not_take_the_others_with_it() -> None:
 def test_reasoning_and_refusals_are_kept_apart_from_the_text(
     message: dict[str, Any], expected: Sample | Failure
 ) -> None:
-    import json
-
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     body = json.dumps({"choices": [choice], "usage": {"completion_tokens": 7}}).encode()
     with CompletionServer(fault=lambda number, asked: Fault(body=body)) as server:

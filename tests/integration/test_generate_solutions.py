@@ -327,7 +327,7 @@ def test_a_killed_run_on_a_server_resumes_and_asks_again_only_what_was_in_flight
         server.asked.clear()
 
         process = start(command(database_url, *options))
-        kill_when(process, lambda: len(server.asked) >= 60, signal.SIGKILL)
+        kill_when(process, lambda: len(stored(killed)) >= 60, signal.SIGKILL)
         survived = {statement for statement, _, _ in stored(killed)}
         time.sleep(0.2)
         asked_first = [body["messages"][-1]["content"] for body in server.asked]
@@ -342,14 +342,14 @@ def test_a_killed_run_on_a_server_resumes_and_asks_again_only_what_was_in_flight
     assert sorted(asked_then) == sorted(set(statements) - survived)
     in_flight = set(asked_first) - survived
     assert set(asked_first) & set(asked_then) == in_flight
-    assert len(in_flight) < 30
+    assert 3 * len(in_flight) <= 3 * 4 + 256  # what is asked at a time, and what may wait to be stored
     assert (report["n_stored_before"], report["n_stored"]) == (3 * len(survived), 3 * len(asked_then))
     for database in (undisturbed, killed):
         database.dispose()
 
 
 def test_a_killed_run_in_process_resumes_with_the_rows_of_an_undisturbed_one(tmp_path: Path) -> None:
-    statements = [problem.statement for problem in draw_problems(150, 3, part="reserved")]
+    statements = [problem.statement for problem in draw_problems(80, 3, part="reserved")]
     undisturbed, killed = (
         open_database(f"sqlite:///{tmp_path / name}", create=True) for name in ("undisturbed.db", "killed.db")
     )
@@ -364,11 +364,11 @@ def test_a_killed_run_in_process_resumes_with_the_rows_of_an_undisturbed_one(tmp
     survived = stored(killed)
     report = run(command(str(killed.url), *options))
 
-    assert len(expected) == 600
-    assert 40 <= len(survived) < 600
+    assert len(expected) == 320
+    assert 40 <= len(survived) < 320
     assert set(survived) <= set(expected)
     assert stored(killed) == expected
-    assert (report["n_stored_before"], report["n_stored"]) == (len(survived), 600 - len(survived))
+    assert (report["n_stored_before"], report["n_stored"]) == (len(survived), 320 - len(survived))
     for database in (undisturbed, killed):
         database.dispose()
 
