@@ -30,6 +30,7 @@ _ENTRY = Path(__file__).parent / "entry.py"
 
 _LOOK = {
     "theme.baseRadius": "medium",
+    "theme.headingFontSizes": ["1.75rem", "1.3rem", "1.1rem", "1rem", "1rem", "1rem"],
     "theme.light.primaryColor": "#3d5bd9",
     "theme.light.backgroundColor": "#fcfbf8",
     "theme.light.secondaryBackgroundColor": "#f3f1ea",
@@ -105,6 +106,7 @@ def server_config(host: str, port: int) -> dict[str, Any]:
     return {
         "server.address": host,
         "server.port": port,
+        "server.allowedHosts": sorted({"localhost", "127.0.0.1", "::1", host}),  # against DNS rebinding
         "server.headless": True,
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": False,

@@ -35,7 +35,7 @@ def find_katex(installed: Path = _INSTALLED_KATEX) -> Katex | None:
 
 
 def component_digest() -> str:
-    """Changes whenever a file of the component does; it stands in their address, so that no browser keeps old ones."""
+    """Changes whenever a file of the component does; as part of the address it keeps browsers from using old ones."""
     digest = hashlib.sha256()
     for path in sorted(COMPONENT.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

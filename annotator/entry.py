@@ -6,6 +6,7 @@ from annotator.assets import ICON
 from annotator.views import guidelines, label, progress
 
 st.set_page_config(page_title="stepmark", page_icon=str(ICON), layout="wide")
+st.logo(str(ICON), size="large")
 st.navigation(
     [
         st.Page(label.show, title="Label", url_path="label", default=True),

@@ -72,7 +72,7 @@ DEFAULT = Guideline(
                 "Substance, not nitpicks: style, rounding that does not matter and typing errors are not mistakes.",
                 "First error mode: everything before the first bad step holds; what follows it needs no label.",
                 "Mark a step as unsure when a second person might well see it differently.",
-                "Give up after two or three minutes without an idea; a statement that cannot be right is a bad problem.",
+                "Give up after two or three minutes without an idea; a statement without sense is a bad problem.",
             ),
         ),
     ),

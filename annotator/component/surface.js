@@ -14,6 +14,7 @@ import { TaskView, nameOf } from "./taskview.js";
 import { loadKatex } from "./text.js";
 
 const RESEND_MS = 4_000;
+const AWAY_MS = 10_000;
 const HEARTBEAT_MS = 240_000;
 const LOOK_AGAIN_MS = 20_000;
 
@@ -41,6 +42,8 @@ class Surface {
     this.judgement = null;
     this.view = null;
     this.sentAt = 0;
+    this.waitingSince = null;
+    this.isKept = true;
     this.root = make("div.sm-surface", { "data-stepmark": "surface" });
     this.status = make("span.sm-status", { role: "status" });
     this.counts = make("span.sm-counts");
@@ -269,14 +272,21 @@ class Surface {
     this.counts.textContent = `${answered} answered · ${left} to go`;
     this.bar.style.inlineSize = `${total ? (100 * answered) / total : 0}%`;
     const waiting = this.store.outbox().length;
-    this.status.textContent = waiting
-      ? `${waiting === 1 ? "1 answer" : `${waiting} answers`} on the way`
-      : this.judgement?.isTouched
-        ? this.isKept === false
-          ? "Draft not kept: the browser's storage is full"
-          : "Draft kept"
-        : "All saved";
+    this.waitingSince = waiting ? (this.waitingSince ?? Date.now()) : null;
+    const isAway = waiting > 0 && Date.now() - this.waitingSince > AWAY_MS;
+    const answers = waiting === 1 ? "1 answer" : `${waiting} answers`;
+    const text = isAway
+      ? `The server is away: ${answers} kept in this browser, go on`
+      : waiting
+        ? `${answers} on the way`
+        : this.judgement?.isTouched
+          ? this.isKept
+            ? "Draft kept"
+            : "Draft not kept: the browser's storage is full"
+          : "All saved";
+    if (this.status.textContent !== text) this.status.textContent = text;
     this.status.classList.toggle("is-waiting", waiting > 0);
+    this.status.classList.toggle("is-away", isAway);
   }
 
   #notify(text) {

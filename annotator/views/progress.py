@@ -5,6 +5,8 @@ import streamlit as st
 from annotator.workplace import current
 from db.queue import progress, queue_state, recently_answered
 
+from .reading_page import set_measure
+
 _REASONS = {
     "found_error": "error found",
     "solution": "no error",
@@ -17,6 +19,7 @@ _LABELS = {1: "good", 0: "neutral", -1: "bad"}
 
 def show() -> None:
     """Draws the page."""
+    set_measure()
     workplace = current()
     found = progress(workplace.engine, workplace.annotator_id, reason=workplace.reason)
     st.title("Progress")
@@ -26,6 +29,25 @@ def show() -> None:
     left.metric("Left for you", f"{found.n_left:,}", border=True)
     labels.metric("Step labels", f"{sum(found.by_label.values()):,}", border=True)
     pace.metric("Median time a task", "–" if found.median_s is None else f"{found.median_s:.0f} s", border=True)
+    st.subheader("Queue")
+    states = queue_state(workplace.engine)
+    if states:
+        st.dataframe(
+            [
+                {
+                    "rule": state.reason,
+                    "mode": state.mode.replace("_", " "),
+                    "open": state.n_open,
+                    "in somebody's hands": state.n_leased,
+                    "done": state.n_closed,
+                }
+                for state in states
+            ],
+            hide_index=True,
+        )
+    else:
+        st.write("The queue is empty. Fill it in a terminal:")
+        st.code(workplace.fill_command, language=None)
     if found.n_answered:
         how, what = st.columns(2)
         how.subheader("How tasks ended")
@@ -46,29 +68,10 @@ def show() -> None:
                     "task": row.task_id,
                     "problem": row.statement[:160],
                     "ended": _REASONS.get(row.finish_reason, row.finish_reason),
-                    "first error": None if row.first_error is None else row.first_error + 1,
-                    "seconds": None if row.duration_ms is None else round(row.duration_ms / 1000),
+                    "first error": "–" if row.first_error is None else str(row.first_error + 1),
+                    "seconds": "–" if row.duration_ms is None else f"{row.duration_ms / 1000:.0f}",
                 }
                 for row in recently_answered(workplace.engine, workplace.annotator_id)
             ],
             hide_index=True,
         )
-    st.subheader("Queue")
-    states = queue_state(workplace.engine)
-    if states:
-        st.dataframe(
-            [
-                {
-                    "rule": state.reason,
-                    "mode": state.mode.replace("_", " "),
-                    "open": state.n_open,
-                    "in somebody's hands": state.n_leased,
-                    "done": state.n_closed,
-                }
-                for state in states
-            ],
-            hide_index=True,
-        )
-    else:
-        st.write("The queue is empty. Fill it in a terminal:")
-        st.code(workplace.fill_command, language=None)
