@@ -31,11 +31,11 @@ from exports.queries.selection import Selection
 from exports.queries.sources import FORMATS
 from generator.domain import DomainProblem, draw_problems
 from generator.engines.transformers import TransformersEngine
-from generator.solutions import PROMPTS, generate_solutions
+from generator.solutions import generate_solutions
 from stepmark.engine import Sampling
 from stepmark.errors import JobError, SettingsError
 from stepmark.progress import Progress
-from stepmark.prompts import load_prompt
+from stepmark.prompts import read_prompt
 from stepmark.records import ProblemRecord
 from trainer.rows import Kind
 
@@ -186,7 +186,7 @@ class _Demo:
                         self.database,
                         engine,
                         n=n,
-                        prompt=load_prompt("plain", PROMPTS, places=("problem",)),
+                        prompt=read_prompt("plain"),
                         sampling=sampling,
                         selection=ProblemSelection(source=source),
                         on_progress=lambda r: progress(r.n_stored_before + r.n_stored, r.n_wanted),
