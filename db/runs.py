@@ -14,8 +14,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from .connect import reading, writing
-from .models import Problem, ProblemSource, Request, Run, Solution
+from .models import Problem, Request, Run, Solution
 from .schema import utc_now
+from .selection import in_source
 
 _CHUNK = 500
 """Rows of one look-up; SQLite takes a limited number of parameters."""
@@ -32,12 +33,8 @@ class ProblemSelection:
 
     def query(self) -> sa.Select[int, str, str]:
         """Selects the columns of `ProblemToSolve`, without the limit."""
-        query = sa.select(Problem.problem_id, Problem.statement, Problem.statement_hash).order_by(Problem.problem_id)
-        if self.source is not None:
-            pattern = self.source.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")
-            found = sa.select(ProblemSource.problem_id).where(ProblemSource.source.like(pattern, escape="\\"))
-            query = query.where(Problem.problem_id.in_(found))
-        return query
+        query = sa.select(Problem.problem_id, Problem.statement, Problem.statement_hash)
+        return query.where(in_source(Problem.problem_id, self.source)).order_by(Problem.problem_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,9 @@ class utc_now(FunctionElement[dt.datetime]):  # noqa: N801 - reads as an SQL fun
     """The database's clock, plus `offset_s` whole seconds; leases use it, so that hosts' clocks do not matter."""
 
     type = UtcDateTime()
-    _traverse_internals = (*FunctionElement._traverse_internals, ("offset_s", InternalTraversal.dp_plain_obj))
-    inherit_cache = True  # the compiled statement may be reused: the offset is part of its key
+    # The compiled form of a statement is kept and used again; the offset belongs to what tells two apart.
+    _traverse_internals = [*FunctionElement._traverse_internals, ("offset_s", InternalTraversal.dp_plain_obj)]  # noqa: RUF012
+    inherit_cache = True
 
     def __init__(self, offset_s: int = 0) -> None:
         super().__init__()

@@ -252,7 +252,7 @@ def release(engine: sa.Engine, annotator_id: int, tokens: Mapping[int, str] | No
         released: set[int] = set()
         for claim in live:
             if tokens is None or tokens.get(claim.task_id) == claim.token:
-                claim.expires_at = utc_now()  # type: ignore[assignment]
+                claim.expires_at = utc_now()
                 session.add(Event(kind="released", annotator_id=annotator_id, task_id=claim.task_id))
                 released.add(claim.task_id)
     return released
@@ -298,7 +298,7 @@ def submit(engine: sa.Engine, submission: Submission) -> SubmitAnswer:
             return SubmitAnswer("lease_lost", f"your lease on task {task.task_id} ran out and others took it over")
 
         annotation = _store(session, submission, task, current)
-        claim.expires_at = utc_now()  # type: ignore[assignment]
+        claim.expires_at = utc_now()
         session.flush()
         n_answers = session.scalar(sa.select(_n_answers()).where(Task.task_id == task.task_id)) or 0
         task.is_open = n_answers < task.n_wanted
@@ -503,8 +503,8 @@ def _lease(session: Session, task_id: int, annotator_id: int, *, lease_s: int) -
         claim = Claim(task_id=task_id, annotator_id=annotator_id, token=secrets.token_hex(16))
         session.add(claim)
     else:
-        claim.claimed_at = utc_now()  # type: ignore[assignment]
-    claim.expires_at = utc_now(lease_s)  # type: ignore[assignment]
+        claim.claimed_at = utc_now()
+    claim.expires_at = utc_now(lease_s)
     session.add(Event(kind="claimed", annotator_id=annotator_id, task_id=task_id))
     session.flush()
 

@@ -6,12 +6,12 @@ for what is missing. Failures are stored as failures, with their kind, and are a
 
 import hashlib
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,18 +27,20 @@ from db.runs import (
     start_run,
     store_samples,
 )
+from db.solutions import solution_text_hash
+from stepmark.answers import extract_answer
 from stepmark.engine import Completion, Engine, Failure, Message, Request, Sample, Sampling, payload_hash
 from stepmark.errors import EngineError
 from stepmark.prompts import Prompt
 from stepmark.steps import split_solution
 
-PROMPTS = Path(__file__).parent / "prompts"
-"""The prompts that come with stepmark, one file each."""
-
 EVERY_PROBLEM = ProblemSelection()
 
 _STORE_EVERY_S = 1.0
+"""Answers wait no longer than this to be stored, nor in larger numbers than `_STORE_SAMPLES`."""
 _STORE_SAMPLES = 256
+_STORE_SHARE = 0.05
+"""Share of the time that storing may take; where it is fast, answers hardly wait at all."""
 
 
 @dataclass(slots=True)
@@ -166,7 +168,8 @@ class _Run:
         self._report = report
         self._in_flight: dict[str, _Asking] = {}
         self._unstored: list[tuple[dict[str, Any], dict[str, Any] | None]] = []
-        self._stored_at = self._started_at = time.monotonic()
+        self._started_at = time.monotonic()
+        self._store_at = 0.0
 
     def record(self) -> dict[str, Any]:
         """Everything needed to repeat the run."""
@@ -188,7 +191,7 @@ class _Run:
             with closing(self._engine.answer(self.requests())) as answers:  # type: ignore[type-var]
                 for answer in answers:
                     failure = None if answer is None else self._take(*answer)
-                    if len(self._unstored) >= _STORE_SAMPLES or time.monotonic() - self._stored_at >= _STORE_EVERY_S:
+                    if len(self._unstored) >= _STORE_SAMPLES or time.monotonic() >= self._store_at:
                         self._store()
                     self._report.elapsed_s = time.monotonic() - self._started_at
                     on_progress(self._report)
@@ -227,7 +230,8 @@ class _Run:
             report.cost_usd = (report.cost_usd or 0.0) + completion.cost_usd
         asking = self._in_flight.pop(request.key)
         fatal = None
-        for sample_index, sample in zip(request.sample_indices, completion.samples, strict=True):
+        samples = (_storable(sample) for sample in completion.samples)
+        for sample_index, sample in zip(request.sample_indices, samples, strict=True):
             row = self._request_row(asking, sample_index, sample, completion)
             if isinstance(sample, Failure):
                 report.failures[sample.kind] += 1
@@ -271,20 +275,28 @@ class _Run:
             "run_id": self.run_id,
             "generator": self._engine.identity.model,
             "text": sample.text,
-            "text_hash": _text_hash(asking.problem.statement_hash, sample.text),
+            "text_hash": solution_text_hash(asking.problem.statement_hash, sample.text),
             "steps": list(split.steps),
-            "answer": split.answer,
+            "answer": split.answer or extract_answer(sample.text).answer,
             "extra": {"is_truncated": True} if sample.finish_reason == "length" else None,
         }
 
     def _store(self) -> None:
+        started_at = time.monotonic()
         if self._unstored:
             with writing(self._database) as session:
                 store_samples(session, [row for row, _ in self._unstored], [row for _, row in self._unstored])
             self._unstored.clear()
-        self._stored_at = time.monotonic()
+        ended_at = time.monotonic()
+        self._store_at = ended_at + min(_STORE_EVERY_S, (ended_at - started_at) / _STORE_SHARE)
 
 
-def _text_hash(statement_hash: str, text: str) -> str:
-    """The hash of a solution: equal texts on one problem share it, whitespace at the ends aside."""
-    return hashlib.sha256(f"{statement_hash}\n{text.strip()}".encode()).hexdigest()[:32]
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _storable(sample: Sample | Failure) -> Sample | Failure:
+    """Puts U+FFFD for the characters that no database stores as text: NUL and lone surrogates."""
+    if isinstance(sample, Failure):
+        return replace(sample, message=_UNSTORABLE.sub("\ufffd", sample.message))
+    reasoning = None if sample.reasoning is None else _UNSTORABLE.sub("\ufffd", sample.reasoning)
+    return replace(sample, text=_UNSTORABLE.sub("\ufffd", sample.text), reasoning=reasoning)

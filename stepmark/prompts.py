@@ -12,6 +12,9 @@ from pathlib import Path
 
 from stepmark.errors import InputError
 
+PROMPTS = Path(__file__).parent.parent / "generator" / "prompts"
+"""The folder of the prompts that come with stepmark."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -36,8 +39,8 @@ class Prompt:
         return re.sub(r"\{(" + names + r")\}", lambda place: values[place[1]], self.text)
 
 
-def load_prompt(name: str, folder: Path, *, places: tuple[str, ...]) -> Prompt:
-    """Reads the prompt `name` of a folder, or the file of that path.
+def read_prompt(name: str, *, places: tuple[str, ...] = ("problem",), folder: Path = PROMPTS) -> Prompt:
+    """Reads the prompt `name` that comes with stepmark, or the file of that path.
 
     One line break at the end of the file is not part of the prompt.
 

@@ -5,16 +5,19 @@ import { button, key, make } from "./elements.js";
 export const LEAVING = {
   skipped: {
     title: "Skip this task",
+    confirm: "Skip",
     hint: "Somebody else will get it; you will not see it again.",
     reasons: ["I do not know this subject well enough", "Too long for now"],
   },
   give_up: {
     title: "Give up on this task",
+    confirm: "Give up",
     hint: "After two or three minutes without an idea. Labels you have made are kept; somebody else will get it.",
     reasons: ["No idea how to check it", "I would need paper or a computer", "The solution cannot be followed"],
   },
   bad_problem: {
     title: "The problem is broken",
+    confirm: "Report",
     hint: "Not when it is merely hard: only when the statement or the reference answer cannot be right.",
     reasons: ["The statement lacks something or contradicts itself", "The reference answer is wrong", "Not a problem at all"],
   },
@@ -22,7 +25,7 @@ export const LEAVING = {
 
 /** Asks why; calls `done(reason)` with the chosen or written words, and nothing when it is closed. */
 export function askReason(root, kind, done) {
-  const { title, hint, reasons } = LEAVING[kind];
+  const { title, confirm, hint, reasons } = LEAVING[kind];
   const own = make("input.sm-input", { type: "text", placeholder: "or in your own words", "aria-label": "Own words", maxlength: 500 });
   const finish = (reason) => {
     dialog.close();
@@ -39,10 +42,10 @@ export function askReason(root, kind, done) {
       "div.sm-row.sm-end",
       {},
       make("button.sm-quiet", { type: "button", onclick: () => dialog.close() }, "Cancel", key("Esc")),
-      make("button.sm-primary", { type: "button", onclick: () => confirm() }, title.split(" ")[0] === "The" ? "Report" : title.split(" on ")[0].split(" this")[0], key("⏎")),
+      make("button.sm-primary", { type: "button", onclick: () => takeOwn() }, confirm, key("⏎")),
     ),
   ]);
-  const confirm = () => {
+  const takeOwn = () => {
     const words = own.value.trim();
     if (words) finish(words);
     else own.focus();
@@ -50,7 +53,7 @@ export function askReason(root, kind, done) {
   dialog.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && event.target === own) {
       event.preventDefault();
-      confirm();
+      takeOwn();
     } else if (event.target !== own && /^[1-9]$/.test(event.key) && reasons[Number(event.key) - 1]) {
       event.preventDefault();
       finish(reasons[Number(event.key) - 1]);
@@ -95,7 +98,7 @@ export function showGuideline(root, guideline) {
 function open(root, title, children) {
   const before = root.getRootNode().activeElement;
   const close = button("sm-close", { "aria-label": "Close", onclick: () => dialog.close() }, "×");
-  const dialog = make("dialog.sm-dialog", { "aria-label": title }, make("header", {}, make("h2", { text: title }), close), ...children);
+  const dialog = make("dialog.sm-dialog", { "aria-label": title, tabindex: -1, autofocus: true }, make("header", {}, make("h2", { text: title }), close), ...children);
   dialog.addEventListener("close", () => {
     dialog.remove();
     before?.focus?.({ preventScroll: true });

@@ -14,6 +14,7 @@ import { TaskView, nameOf } from "./taskview.js";
 import { loadKatex } from "./text.js";
 
 const RESEND_MS = 4_000;
+const AWAY_MS = 10_000;
 const HEARTBEAT_MS = 240_000;
 const LOOK_AGAIN_MS = 20_000;
 
@@ -41,6 +42,8 @@ class Surface {
     this.judgement = null;
     this.view = null;
     this.sentAt = 0;
+    this.waitingSince = null;
+    this.isKept = true;
     this.root = make("div.sm-surface", { "data-stepmark": "surface" });
     this.status = make("span.sm-status", { role: "status" });
     this.counts = make("span.sm-counts");
@@ -75,9 +78,9 @@ class Surface {
     document.addEventListener("visibilitychange", this.onVisibility);
     window.addEventListener("pagehide", this.onLeave);
     this.timer = setInterval(() => this.#beat(), 1_000);
-    if (data.katex.css && !document.querySelector("link[data-stepmark-katex]"))
+    if (data.katex?.css && !document.querySelector("link[data-stepmark-katex]"))
       document.head.append(make("link", { rel: "stylesheet", href: data.katex.css, "data-stepmark-katex": true }));
-    loadKatex(new URL(data.katex.module, window.location.origin).href);
+    if (data.katex) loadKatex(new URL(data.katex.module, window.location.origin).href);
   }
 
   destroy() {
@@ -126,7 +129,7 @@ class Surface {
   // ---- tasks ---------------------------------------------------------------------------------------------
 
   #showNext() {
-    const task = this.tasks.find((other) => other !== this.judgement?.task);
+    const [task] = this.tasks;
     if (task) this.#show(task, this.store.draftOf(task));
     else this.#showNothing();
   }
@@ -183,7 +186,7 @@ class Surface {
   }
 
   #correct(entry) {
-    const draft = this.store.draftOf({ ...entry.task, token: `correct-${entry.submissionId}` }) ?? { ...entry.draft, past: [] };
+    const draft = this.store.draftOf({ ...entry.task, token: `correct-${entry.submissionId}` }) ?? entry.draft;
     this.store.correcting = entry.task.task_id;
     this.#show(entry.task, { ...draft, corrects: entry.submissionId });
     this.#say("Back to the last task.");
@@ -220,9 +223,11 @@ class Surface {
     this.store.send(submission);
     this.store.dropDraft(this.#draftKey());
     this.store.correcting = null;
-    this.store.remember({ task: judgement.task, submissionId: id, draft: judgement.draft() });
-    if (!judgement.corrects) this.data.counts.answered += 1;
-    if (!judgement.corrects) this.data.counts.left = Math.max(0, this.data.counts.left - 1);
+    this.store.remember({ task: judgement.task, submissionId: id, draft: { ...judgement.draft(), past: [] } });
+    if (!judgement.corrects) {
+      this.data.counts.answered += 1;
+      this.data.counts.left = Math.max(0, this.data.counts.left - 1);
+    }
     this.tasks = this.tasks.filter((task) => task.task_id !== judgement.task.task_id);
     this.#showNext();
     this.#drawStatus();
@@ -267,15 +272,21 @@ class Surface {
     this.counts.textContent = `${answered} answered · ${left} to go`;
     this.bar.style.inlineSize = `${total ? (100 * answered) / total : 0}%`;
     const waiting = this.store.outbox().length;
-    const isLate = waiting > 0 && Date.now() - this.store.outbox()[0].sent_at > 2 * RESEND_MS;
-    this.status.textContent = waiting
-      ? `${waiting === 1 ? "1 answer" : `${waiting} answers`} on the way`
-      : this.judgement?.isTouched
-        ? this.isKept === false
-          ? "Draft not kept: the browser's storage is full"
-          : "Draft kept"
-        : "All saved";
-    this.status.classList.toggle("is-waiting", waiting > 0 || isLate);
+    this.waitingSince = waiting ? (this.waitingSince ?? Date.now()) : null;
+    const isAway = waiting > 0 && Date.now() - this.waitingSince > AWAY_MS;
+    const answers = waiting === 1 ? "1 answer" : `${waiting} answers`;
+    const text = isAway
+      ? `The server is away: ${answers} kept in this browser, go on`
+      : waiting
+        ? `${answers} on the way`
+        : this.judgement?.isTouched
+          ? this.isKept
+            ? "Draft kept"
+            : "Draft not kept: the browser's storage is full"
+          : "All saved";
+    if (this.status.textContent !== text) this.status.textContent = text;
+    this.status.classList.toggle("is-waiting", waiting > 0);
+    this.status.classList.toggle("is-away", isAway);
   }
 
   #notify(text) {
@@ -414,8 +425,11 @@ const ACTIONS = {
   Escape: ["leaveCorrection"],
 };
 
-function actionOf(event) {
-  return Object.hasOwn(ACTIONS, event.key) ? ACTIONS[event.key] : null;
+/** What a key asks for, whatever Caps Lock says; letters with Shift are only X and B. */
+function actionOf({ key: name, shiftKey }) {
+  const isLetter = /^[a-zA-Z]$/.test(name);
+  const meant = isLetter ? (shiftKey ? name.toUpperCase() : name.toLowerCase()) : name;
+  return Object.hasOwn(ACTIONS, meant) ? ACTIONS[meant] : null;
 }
 
 /** Is the page dark now: Streamlit's variables hold the theme's colours. */

@@ -1,4 +1,4 @@
-"""Trains the embedded model from nothing, in about four minutes on one CPU core, and measures it.
+"""Trains the embedded model from nothing, in about five minutes on one CPU core, and measures it.
 
     OMP_NUM_THREADS=1 python examples/embedded/train_model.py --out examples/embedded/model
 

@@ -63,7 +63,7 @@ class SetWriter:
         self.rows_per_shard = rows_per_shard
         self._parts: dict[str, _Part] = {}
         self._aside: dict[str, _Part] = {}
-        _check_folder(folder, config, overwrite=overwrite)
+        _check_folder(folder, config, file_format, overwrite=overwrite)
         self._made = [path for path in (self._dir, folder) if not path.exists()]
         with disk_errors(folder):
             self._dir.mkdir(parents=True, exist_ok=True)
@@ -201,13 +201,20 @@ def read_counts(folder: Path, config: str) -> Counter[str]:
     return Counter({split: sum(entry.rows for entry in entries) for split, entries in splits.items()})
 
 
-def _check_folder(folder: Path, config: str, *, overwrite: bool) -> None:
+def _check_folder(folder: Path, config: str, file_format: FileFormat, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"{folder} is a file; give a folder as --out")
     manifest = read_manifest(folder) if folder.is_dir() else None
     if manifest is not None and config in manifest.configs and not overwrite:
         raise SettingsError(
             f"{folder} already holds a {config} set; pass --overwrite to replace it, or another --out"
+        )
+    others = {} if manifest is None else {k: v.file_format for k, v in manifest.configs.items() if k != config}
+    if any(other != file_format for other in others.values()):
+        # `datasets` takes one reader for all configs of a folder.
+        raise SettingsError(
+            f"{folder} holds {', '.join(sorted(others))} as {', '.join(sorted(set(others.values())))}, and "
+            f"load_dataset reads one kind of file in a folder; give --file-format the same, or another --out"
         )
     readme = folder / "README.md"
     if readme.is_file() and MARK not in readme.read_text(encoding="utf-8", errors="replace"):

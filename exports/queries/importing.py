@@ -50,6 +50,19 @@ class ImportReport:
     first_bad: list[str] = field(default_factory=list)
     """Messages of the first rows left out."""
 
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {
+            "path": self.path,
+            "source": self.source,
+            "n_read": self.n_read,
+            "n_kept": self.n_kept,
+            "n_already_there": self.n_already_there,
+            "dropped": dict(self.dropped),
+            "stored": dict(self.stored),
+            "first_bad": self.first_bad,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:

@@ -13,7 +13,7 @@ def open_engine(
     base_url: str,
     api_key: str | None = None,
     concurrency: int = 50,
-    batch_tokens: int = 16384,
+    batch_tokens: int = 32768,
     threads: int | None = None,
     workers: int = 1,
     device: str = "auto",

@@ -246,8 +246,8 @@ class OpenAIEngine:
             message = f"{self.identity.endpoint}: {type(cause).__name__}: {cause}"
             return _Trouble(Failure("connection", message), is_passing=True)
         except openai.APIStatusError as err:
-            trouble = _read_status(err.status_code, self._without_key(str(err)), err.response.headers)
-            return trouble
+            message = self._without_key(f"{err.status_code}: {err.response.text[:500]}")
+            return _read_status(err.status_code, message, err.response.headers)
         return _read_answer(body, asking.usage)
 
     def _payload(self, asking: _Asking, indices: Sequence[int]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ therefore holds the same rows as one that was not.
 
 import hashlib
 import multiprocessing
+import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -73,7 +73,7 @@ class TransformersEngine:
         device: str = "auto",
         dtype: str = "auto",
         threads: int | None = None,
-        batch_tokens: int = 16384,
+        batch_tokens: int = 32768,
         workers: int = 1,
     ) -> None:
         """Names the model; it is loaded when the first answer is wanted.
@@ -139,26 +139,24 @@ class TransformersEngine:
             self._pool = ProcessPoolExecutor(
                 self._workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=self._options
             )
-        coming = iter(batches)
         running: dict[Future[list[Drawn]], _Batch] = {}
-        while True:
-            with suppress(StopIteration):
-                while len(running) < self._workers + 1:
-                    batch = next(coming)
+        coming = iter(batches)
+        batch: _Batch = []
+        try:
+            while True:
+                while len(running) <= self._workers and (batch := next(coming, [])):
                     running[self._pool.submit(_draw_in_worker, [wanted.row for wanted in batch])] = batch
-            if not running:
-                return
-            done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-            if not done:
-                yield [], None
-            for future in done:
-                batch = running.pop(future)
-                try:
-                    yield batch, list(future.result())
-                except BrokenProcessPool as err:
-                    failure = Failure("worker", f"a worker process died ({err}); is there enough memory?", True)
-                    yield batch, [failure for _ in batch]
+                if not running:
                     return
+                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                if not done:
+                    yield [], None
+                for future in done:
+                    batch = running.pop(future)
+                    yield batch, list(future.result())
+        except BrokenProcessPool as err:
+            failure = Failure("worker", f"a worker process died ({err}); is there enough memory?", is_fatal=True)
+            yield batch, [failure for _ in batch]
 
     def _batches(self, requests: Iterable[Request], failed: list[tuple[Request, Completion]]) -> Iterator[_Batch]:
         """Pulls a window of requests at a time and cuts it into batches of prompts of like length."""
@@ -240,6 +238,7 @@ _worker_model: LanguageModel | None = None
 
 def _start_worker(model: str, device: str, dtype: str, threads: int | None) -> None:
     global _worker_model
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the parent ends us
     _worker_model = _load(model, device, dtype, threads)
 
 

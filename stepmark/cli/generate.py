@@ -1,7 +1,6 @@
 """`stepmark generate`: batch jobs that ask language models."""
 
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,10 +9,9 @@ from stepmark.errors import EngineError
 
 from .options import Db, Json, database_url
 from .output import print_counts, print_json
+from .progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from generator.solutions import Report
 
 app = typer.Typer(
@@ -48,7 +46,7 @@ def solutions(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight (openai).")] = 50,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one batch (transformers).")] = 16384,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one batch (transformers).")] = 32768,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each worker (transformers) [default: 1 for small models].")
     ] = None,
@@ -68,13 +66,13 @@ def solutions(
     from db.connect import open_database
     from db.runs import ProblemSelection
     from generator.engines import open_engine
-    from generator.solutions import PROMPTS, generate_solutions
+    from generator.solutions import generate_solutions
     from stepmark.engine import Sampling
-    from stepmark.prompts import load_prompt
+    from stepmark.prompts import read_prompt
     from stepmark.settings import Settings
 
     settings = Settings()
-    template = load_prompt(prompt, PROMPTS, places=("problem",))
+    template = read_prompt(prompt)
     database = open_database(database_url(db))
     opened = open_engine(
         engine,
@@ -86,7 +84,7 @@ def solutions(
         threads=threads,
         workers=workers,
     )
-    with closing(opened), _progress() as on_progress:
+    with closing(opened), progress_bar("solutions") as show:
         report = generate_solutions(
             database,
             opened,
@@ -94,7 +92,7 @@ def solutions(
             prompt=template,
             sampling=Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed),
             selection=ProblemSelection(source, limit),
-            on_progress=on_progress,
+            on_progress=lambda report: show(report.n_wanted - report.n_not_asked, report.n_wanted, _note(report)),
             is_dry_run=dry_run,
         )
     if json:
@@ -104,36 +102,14 @@ def solutions(
     _exit(report)
 
 
-@contextmanager
-def _progress() -> "Iterator[Callable[[Report], None]]":
-    """Shows a run's progress on stderr: a bar with its rate, time left and failures by kind."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("solutions"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[failures]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as progress:
-        task = progress.add_task("solutions", total=None, rate="", failures="")
-
-        def show(report: "Report") -> None:
-            progress.update(
-                task,
-                total=report.n_wanted,
-                completed=report.n_wanted - report.n_not_asked,
-                rate=f"{report.n_stored / report.elapsed_s:,.1f}/s" if report.elapsed_s else "",
-                failures=_by_kind(report),
-            )
-
-        yield show
-
-
 def _print_report(report: "Report") -> None:
+    if report.status == "dry run":
+        print(
+            f"{report.n_problems:,} problems, {report.n_wanted:,} solutions wanted: "
+            f"{report.n_stored_before:,} stored, {report.n_not_asked:,} to ask, "
+            f"of which {report.n_retried:,} failed before"
+        )
+        return
     print_counts(
         "solutions",
         read=report.n_wanted,
@@ -145,13 +121,16 @@ def _print_report(report: "Report") -> None:
         f"{report.n_stored:,} stored now: {report.n_truncated:,} truncated, "
         f"{report.n_unreadable:,} without a readable answer"
     )
-    if report.status == "dry run":
-        return
     cost = "unknown" if report.cost_usd is None else f"{report.cost_usd:.4f} USD"
     print(
         f"{report.n_prompt_tokens:,} prompt tokens, {report.n_completion_tokens:,} sampled tokens, cost {cost}, "
         f"{report.elapsed_s:,.1f} s"
     )
+
+
+def _note(report: "Report") -> str:
+    rate = f"{report.n_stored / report.elapsed_s:,.1f}/s" if report.elapsed_s else ""
+    return f"{rate} {_by_kind(report)}".strip()
 
 
 def _by_kind(report: "Report") -> str:

@@ -1,6 +1,5 @@
 """`stepmark import`: files of other people's data into the database."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +64,7 @@ def import_files(
             report = import_file(
                 engine, FORMATS[format], path, options=options, skip_bad=skip_bad, is_dry_run=dry_run, progress=show
             )
-        reports.append(dataclasses.asdict(report))
+        reports.append(report.as_json())
         if not json:
             print_counts(str(path), read=report.n_read, kept=report.n_kept, dropped=report.dropped)
             print(f"  already there {report.n_already_there}" + ("; dry run, nothing stored" if dry_run else ""))

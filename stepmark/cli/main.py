@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db, demo, doctor, evaluate, export, generate, imports, score, train, verify
+from . import annotate, db, demo, doctor, evaluate, export, generate, imports, queue, score, train, verify
 
 app = typer.Typer(
     name="stepmark",
@@ -25,6 +25,8 @@ app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(score.score)
 app.command("import")(imports.import_files)
+app.add_typer(queue.app, name="queue")
+app.command()(annotate.annotate)
 
 
 def main() -> None:

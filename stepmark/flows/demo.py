@@ -5,6 +5,7 @@ goes on where it stopped. Recipe and seeds were fixed before the test problems w
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections import Counter
@@ -30,16 +31,15 @@ from exports.queries.selection import Selection
 from exports.queries.sources import FORMATS
 from generator.domain import DomainProblem, draw_problems
 from generator.engines.transformers import TransformersEngine
-from generator.solutions import PROMPTS, generate_solutions
+from generator.solutions import generate_solutions
 from stepmark.engine import Sampling
-from stepmark.errors import JobError
+from stepmark.errors import JobError, SettingsError
 from stepmark.progress import Progress
-from stepmark.prompts import load_prompt
+from stepmark.prompts import read_prompt
 from stepmark.records import ProblemRecord
-from trainer.evaluate.report import write_best_of_n
 from trainer.rows import Kind
 
-from .best_of_n import collect_best_of_n
+from .best_of_n import evaluate_best_of_n
 from .labels import label_by_checker
 from .report import write_report
 from .scores import score_solutions
@@ -89,15 +89,33 @@ def run_demo(out: Path, plan: DemoPlan, *, watch: Watch) -> dict[str, Any]:
         watch: Shows the stages.
 
     Raises:
+        SettingsError: The folder holds a demo of another plan or model.
         JobError: A stage could not finish; run again, it goes on there.
     """
     out.mkdir(parents=True, exist_ok=True)
+    _claim_folder(out, plan)
     database = open_database(f"sqlite:///{out / 'stepmark.db'}", create=True)
     demo = _Demo(out, plan, database, Stages(), watch)
     try:
         return demo.run()
     finally:
         database.dispose()
+
+
+def _claim_folder(out: Path, plan: DemoPlan) -> None:
+    """Notes what the folder's demo is, or makes sure that it is this one; more seeds may be added to it."""
+    weights = hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest()
+    this = {**dataclasses.asdict(plan), "model_sha256": weights}
+    for name in ("n_seeds", "workers"):
+        del this[name]
+    note = out / "plan.json"
+    if note.exists():
+        if json.loads(note.read_text(encoding="utf-8")) != this:
+            raise SettingsError(f"{out} holds a demo of another plan or model; remove it, or give another --out")
+    elif any(out.iterdir()):
+        raise SettingsError(f"{out} is not empty and holds no demo; give another --out")
+    else:
+        note.write_text(json.dumps(this, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass(slots=True)
@@ -168,7 +186,7 @@ class _Demo:
                         self.database,
                         engine,
                         n=n,
-                        prompt=load_prompt("plain", PROMPTS, places=("problem",)),
+                        prompt=read_prompt("plain"),
                         sampling=sampling,
                         selection=ProblemSelection(source=source),
                         on_progress=lambda r: progress(r.n_stored_before + r.n_stored, r.n_wanted),
@@ -233,11 +251,7 @@ class _Demo:
             names: dict[str, list[str]] = {
                 kind: [f"{kind}-{seed}" for seed in range(self.plan.n_seeds)] for kind in KINDS
             }
-            problems = collect_best_of_n(self.database, names, source=TEST)
-            file = self.out / "best_of_n" / "problems.jsonl"
-            file.parent.mkdir(exist_ok=True)
-            file.write_text("".join(json.dumps(problem) + "\n" for problem in problems), encoding="utf-8")
-            return write_best_of_n(file, file.parent, ns=(1, 2, 4, 8, 16, 32))
+            return evaluate_best_of_n(self.database, names, source=TEST, out=self.out / "best_of_n")
 
     def queue(self) -> None:
         """Fills the queue: where the PRM is convincingly wrong first, then real solutions at random."""

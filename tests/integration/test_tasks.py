@@ -105,7 +105,8 @@ while misses < 3:
     tasks = claim_tasks(engine, me, n=2)
     misses = 0 if tasks else misses + 1
     for task in tasks[:1]:
-        answer = submit(engine, Submission(f"{me}-{task.task_id}", task.task_id, me, task.token, "solution", (1, 0, 1)))
+        work = Submission(f"{me}-{task.task_id}", task.task_id, me, task.token, "solution", (1, 0, 1))
+        answer = submit(engine, work)
         assert answer.status == "stored", answer
         answered.append(task.task_id)
 print(json.dumps(answered))
