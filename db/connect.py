@@ -25,6 +25,9 @@ def open_database(url: str = DEFAULT_URL, *, create: bool = False, pool_size: in
         DatabaseError: The URL is unknown, the server does not answer, or the schema is missing or of another version.
     """
     engine = create_engine(url, pool_size=pool_size)
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    if not create and file and file != ":memory:" and not Path(file).exists():
+        raise DatabaseError(f"there is no database {file!r}; make it by `stepmark db upgrade --db {url}`")
     try:
         from . import migrate
 

@@ -1,6 +1,7 @@
 """The schema on both databases: migrations, clock, constraints, and what is refused."""
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -42,9 +43,11 @@ def test_a_row_of_the_first_schema_survives_the_way_to_the_newest(database_url: 
     engine.dispose()
 
 
-def test_a_database_without_tables_is_refused_and_left_without_tables(database_url: str) -> None:
+def test_a_database_without_tables_is_refused_and_left_as_it_was(database_url: str) -> None:
     with pytest.raises(DatabaseError, match="stepmark db upgrade"):
         open_database(database_url)
+    if database_url.startswith("sqlite"):
+        assert not Path(database_url.removeprefix("sqlite:///")).exists()
     engine = open_database(database_url, create=True)
     assert migrate.status(engine).is_current
     engine.dispose()

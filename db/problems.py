@@ -1,0 +1,178 @@
+"""Problems and where they were found: one row for each normalised statement, one source row for each finding."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from stepmark.problems import family_hash, statement_hash
+from stepmark.records import ProblemRecord
+
+from .bulk import bulk_insert, reserve_ids, table_of
+from .models import Problem, ProblemSource
+
+_PROBLEMS = table_of(Problem)
+_SOURCES = table_of(ProblemSource)
+_IMPORT_LOCK = 0x57E9_3A2C
+"""Key of PostgreSQL's advisory lock that imports share."""
+
+
+@dataclass(slots=True)
+class AddedProblems:
+    """What became of the records, in their order."""
+
+    problem_ids: list[int] = field(default_factory=list)
+    is_new_source: list[bool] = field(default_factory=list)
+    """Whether the record's source row was added; False: it was already there."""
+    n_problems: int = 0
+    """Problems that no source had brought before."""
+    n_sources: int = 0
+    n_references_filled: int = 0
+    """Known problems that had no reference answer before."""
+    n_references_differ: int = 0
+    """Records whose reference answer differs from the one kept; theirs stands in the source row's extra."""
+
+
+def lock_imports(session: Session) -> None:
+    """Makes importers take turns until this transaction ends; on SQLite the write lock does so already."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_IMPORT_LOCK)))
+
+
+def problems_of_keys(session: Session, source: str, keys: Sequence[str]) -> dict[str, str]:
+    """The statement hash of the problem that each known key of a source stands for."""
+    found = session.execute(
+        sa.select(ProblemSource.source_key, Problem.statement_hash)
+        .join(Problem, Problem.problem_id == ProblemSource.problem_id)
+        .where(ProblemSource.source == source, ProblemSource.source_key.in_(keys))
+    )
+    return {key: known for key, known in found}
+
+
+def add_problems(session: Session, records: Sequence[ProblemRecord]) -> AddedProblems:
+    """Adds what is not there yet: problems by their statement, source rows by source and key.
+
+    The first reference answer is kept. A known problem without one takes it from the record; where the record's
+    differs, it goes to the source row's extra, as do a differing solution and spelling of the statement.
+    The caller has made sure that a key which is there already stands for the same statement.
+    """
+    added = AddedProblems()
+    hashes = [statement_hash(record.statement) for record in records]
+    known = _known_problems(session, set(hashes))
+    new_rows: dict[str, dict[str, Any]] = {}
+    filled: dict[int, dict[str, Any]] = {}
+    for hash_, record in zip(hashes, records, strict=True):
+        if hash_ not in known:
+            known[hash_] = new_rows[hash_] = _problem_row(hash_, record)
+    for row, problem_id in zip(new_rows.values(), reserve_ids(session, _PROBLEMS, len(new_rows)), strict=True):
+        row["problem_id"] = problem_id
+    for hash_, record in zip(hashes, records, strict=True):
+        row = known[hash_]
+        if row["reference_answer"] is None and record.reference_answer is not None:
+            row.update(
+                reference_answer=record.reference_answer,
+                reference_solution=row["reference_solution"] or record.reference_solution,
+                reference_trust="source",
+            )
+            if hash_ not in new_rows:
+                filled[row["problem_id"]] = row
+    bulk_insert(session, _PROBLEMS, list(new_rows.values()))
+    for row in filled.values():
+        session.execute(
+            sa.update(Problem)
+            .where(Problem.problem_id == row["problem_id"])
+            .values({name: row[name] for name in ("reference_answer", "reference_solution", "reference_trust")})
+        )
+    added.n_problems = len(new_rows)
+    added.n_references_filled = len(filled)
+    _add_sources(session, records, [known[hash_] for hash_ in hashes], added)
+    return added
+
+
+def _known_problems(session: Session, hashes: Iterable[str]) -> dict[str, dict[str, Any]]:
+    columns = (
+        _PROBLEMS.c.problem_id,
+        _PROBLEMS.c.statement_hash,
+        _PROBLEMS.c.statement,
+        _PROBLEMS.c.reference_answer,
+        _PROBLEMS.c.reference_solution,
+    )
+    found = session.execute(sa.select(*columns).where(_PROBLEMS.c.statement_hash.in_(sorted(hashes)))).mappings()
+    return {row["statement_hash"]: dict(row) for row in found}
+
+
+def _problem_row(hash_: str, record: ProblemRecord) -> dict[str, Any]:
+    return {
+        "problem_id": 0,
+        "statement_hash": hash_,
+        "family": family_hash(record.statement),
+        "statement": record.statement,
+        "reference_answer": record.reference_answer,
+        "reference_solution": record.reference_solution,
+        "reference_trust": None if record.reference_answer is None else "source",
+        "kind": "original",
+    }
+
+
+def _add_sources(
+    session: Session, records: Sequence[ProblemRecord], problems: Sequence[Mapping[str, Any]], added: AddedProblems
+) -> None:
+    by_source: dict[str, list[str]] = {}
+    for record in records:
+        by_source.setdefault(record.source, []).append(record.source_key)
+    there = {(source, key) for source, keys in by_source.items() for key in problems_of_keys(session, source, keys)}
+    rows = []
+    for record, problem in zip(records, problems, strict=True):
+        added.problem_ids.append(problem["problem_id"])
+        is_new = (record.source, record.source_key) not in there
+        added.is_new_source.append(is_new)
+        if not is_new:
+            continue
+        there.add((record.source, record.source_key))
+        differing = _differences(record, problem)
+        added.n_references_differ += "reference_answer" in differing
+        rows.append(
+            {
+                "problem_id": problem["problem_id"],
+                "source": record.source,
+                "source_key": record.source_key,
+                "licence": record.licence,
+                "extra": {**(record.extra or {}), **differing} or None,
+            }
+        )
+    bulk_insert(session, _SOURCES, rows)
+    added.n_sources = len(rows)
+
+
+def _differences(record: ProblemRecord, problem: Mapping[str, Any]) -> dict[str, Any]:
+    """What the source says otherwise than the problem row, so that nothing it said is lost."""
+    differing: dict[str, Any] = {}
+    if record.statement != problem["statement"]:
+        differing["statement"] = record.statement
+    if record.reference_answer is not None and not is_same_reference(
+        record.reference_answer, problem["reference_answer"]
+    ):
+        differing["reference_answer"] = record.reference_answer
+    if record.reference_solution not in (None, problem["reference_solution"]):
+        differing["reference_solution"] = record.reference_solution
+    return differing
+
+
+def is_same_reference(left: str, right: str) -> bool:
+    """Tells whether two reference answers are one: the same text, or the same number written otherwise.
+
+    >>> is_same_reference("1,000", "1000.0"), is_same_reference("1/2", "0.5"), is_same_reference("5", "6")
+    (True, True, False)
+    """
+    return _number(left) == _number(right)
+
+
+def _number(answer: str) -> Fraction | str:
+    text = answer.strip().replace(",", "").removeprefix("$")
+    try:
+        return Fraction(text) if len(text) <= 64 and "e" not in text.lower() else text
+    except (ValueError, ZeroDivisionError):
+        return answer.strip()

@@ -1,0 +1,6 @@
+"""The formats that can be imported, one module each: a parser from a row of the source to records."""
+
+from .formats import FORMATS, ImportOptions, SourceFormat
+from .reading import BadRow, SourceRow, read_rows
+
+__all__ = ["FORMATS", "BadRow", "ImportOptions", "SourceFormat", "SourceRow", "read_rows"]

@@ -1,0 +1,51 @@
+"""Problems of one's own: JSON lines with a statement, and an answer and a solution where they are known."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stepmark.records import ImportedRow, ProblemRecord
+
+from .options import ImportOptions
+from .reading import RowError, SourceRow, required, shown
+
+STATEMENT_KEYS = ("problem", "question", "statement")
+ANSWER_KEYS = ("answer", "reference_answer")
+SOLUTION_KEYS = ("solution", "reference_solution")
+ID_KEYS = ("id",)
+
+
+def parse(row: SourceRow, options: ImportOptions) -> ImportedRow:
+    """Reads one row; what no column holds goes to the source row's extra."""
+    value = row.value
+    statement_key = options.statement_field or _first(value, STATEMENT_KEYS) or STATEMENT_KEYS[0]
+    statement = required(value, statement_key, str)
+    answer_key = options.answer_field or _first(value, ANSWER_KEYS)
+    solution_key = options.solution_field or _first(value, SOLUTION_KEYS)
+    id_key = options.key_field or _first(value, ID_KEYS)
+    used = {statement_key, answer_key, solution_key, id_key}
+    problem = ProblemRecord(
+        statement=statement,
+        source=options.source,
+        source_key=str(row.index) if id_key is None else _as_text(value, id_key) or str(row.index),
+        reference_answer=None if answer_key is None else _as_text(value, answer_key),
+        reference_solution=None if solution_key is None else _as_text(value, solution_key),
+        licence=options.licence,
+        extra={key: part for key, part in value.items() if key not in used} or None,
+    )
+    return ImportedRow(problem)
+
+
+def _first(value: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
+    return next((key for key in keys if key in value), None)
+
+
+def _as_text(value: Mapping[str, Any], key: str) -> str | None:
+    """A text or a number as text; None where it is null or empty."""
+    if key not in value:
+        raise RowError("missing_key", f"no key {key!r}; the row has {', '.join(map(shown, list(value)[:8]))}")
+    found = value[key]
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, str | int | float):
+        raise RowError("wrong_type", f"{key!r} should be text or a number, not {shown(found)}")
+    return str(found).strip() or None

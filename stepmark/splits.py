@@ -1,0 +1,65 @@
+"""Splitting problems into train, validation and test sets by family, never by row.
+
+All that is about one family (solutions, variants, critiques) lands in one split, on every machine, in every
+export, and stays there when more problems arrive.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+
+from .errors import SettingsError
+
+_SUM_TOLERANCE = 1e-6
+
+
+def split_of(family: str, shares: Mapping[str, float], seed: int) -> str:
+    """Tells the split of a family.
+
+    A hash of seed and family gives each family a fixed point between 0 and 1; the shares, in the order of
+    their names, cut that range. Nothing but these three arguments matters.
+
+    Args:
+        family: The family hash (any text will do).
+        shares: Share of the families for each split name; they sum to 1. A share of 0 leaves a split empty.
+        seed: Another seed gives another, independent split.
+
+    Raises:
+        SettingsError: There are no shares, one is negative or not a number, or they do not sum to 1.
+
+    >>> shares = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    >>> [split_of(f"family-{number}", shares, seed=0) for number in range(6)]
+    ['test', 'train', 'train', 'train', 'train', 'test']
+    >>> split_of("family-0", dict(reversed(shares.items())), seed=0)
+    'test'
+    """
+    check_shares(shares)
+    digest = hashlib.sha256(f"{seed}:{family}".encode("utf-8", "replace")).digest()
+    point = int.from_bytes(digest[:8], "big") / 2**64
+    reached = 0.0
+    last = ""
+    for name in sorted(shares):
+        if shares[name] > 0:
+            reached += shares[name]
+            last = name
+            if point < reached:
+                return name
+    return last  # shares of thirds may sum to a hair below the last point
+
+
+def check_shares(shares: Mapping[str, float]) -> None:
+    """Checks that shares can be used by `split_of`.
+
+    Raises:
+        SettingsError: There are no shares, one is negative or not a number, or they do not sum to 1.
+
+    >>> check_shares({"train": 0.9, "test": 0.2})
+    Traceback (most recent call last):
+    stepmark.errors.SettingsError: the shares train=0.9, test=0.2 sum to 1.1; give shares that sum to 1
+    """
+    shown = ", ".join(f"{name}={share}" for name, share in shares.items())
+    if not all(math.isfinite(share) and share >= 0 for share in shares.values()):
+        raise SettingsError(f"the shares {shown} hold one that is not between 0 and 1")
+    total = math.fsum(shares.values())
+    if abs(total - 1) > _SUM_TOLERANCE:
+        raise SettingsError(f"the shares {shown or '(none)'} sum to {total:g}; give shares that sum to 1")

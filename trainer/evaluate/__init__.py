@@ -1,0 +1,1 @@
+"""Measures of reward models: ranking quality, best-of-N and its picture."""

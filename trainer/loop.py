@@ -1,0 +1,522 @@
+"""The training loop: batches in, a trained network and its log out.
+
+AdamW on float32 weights (bf16 autocast on a GPU), linear warm-up and cosine to zero, clipped gradients. The
+loss of an optimizer step is the sum over its micro-batches divided by the number of targets of all of them.
+Everything random comes from the seed and the epoch, so a run that was interrupted continues on the same
+trajectory. Nothing here reads rows or writes models: see `train.py`.
+"""
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stepmark.errors import JobError, SettingsError
+from stepmark.progress import Progress, silent
+
+from .batches import Batch, Ints, TokenSet, collate, plan_batches
+from .evaluate.measures import auc, within_problem_auc
+from .losses import bradley_terry_loss, outcome_loss
+from .models import RewardNet
+
+EVALUATION_SHARE = 0.2
+"""Tokens of an evaluation as a share of an epoch's. A forward pass costs a third of a training step, so an
+evaluation stays under a tenth of the compute."""
+
+
+SHOW_EVERY_S = 0.2
+"""Least time between two reports of progress."""
+
+Measures = dict[str, float | None]
+"""Measures by name; None where one is not defined (an AUC without wrong ones)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """What determines the trajectory of a run; a resumed run must have the same."""
+
+    epochs: int = 2
+    """Passes over the training split."""
+    lr: float = 1e-3
+    """Peak learning rate."""
+    batch_tokens: int = 1024
+    """Slots of a micro-batch, padding included."""
+    accumulate: int = 1
+    """Micro-batches of an optimizer step."""
+    seed: int = 0
+    """Seed of the order of the batches and of dropout."""
+    warmup_share: float = 0.05
+    """Share of the steps over which the learning rate rises from zero."""
+    weight_decay: float = 0.01
+    """Decay of the matrices; embeddings, heads and norms have none."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    centre: float = 0.01
+    """Bradley-Terry: weight of the squared sum of a pair's rewards."""
+    log_every: int = 10
+    """Steps between lines of the log."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+
+
+@dataclass(slots=True)
+class FitReport:
+    """What a run did."""
+
+    n_steps: int = 0
+    n_tokens: int = 0
+    """Tokens without padding, all epochs."""
+    train_s: float = 0.0
+    """Seconds of training steps, over all processes that had a part in the run."""
+    evaluation_s: float = 0.0
+    """Seconds of evaluation."""
+    evaluations: list[Measures] = field(default_factory=list)
+    """Measures on the validation split after each epoch."""
+
+
+def lr_at(step: int, *, n_steps: int, peak: float, warmup_share: float) -> float:
+    """Returns the learning rate of a 0-based step: linear up to `peak`, then a cosine that ends near zero.
+
+    >>> [round(lr_at(s, n_steps=10, peak=1.0, warmup_share=0.2), 3) for s in (0, 1, 2, 6, 9)]
+    [0.5, 1.0, 1.0, 0.5, 0.038]
+    """
+    warmup = max(1, round(n_steps * warmup_share))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
+
+
+def plan_steps(data: TokenSet, settings: FitSettings) -> list[list[list[Ints]]]:
+    """Returns, for each epoch, the optimizer steps, each a list of micro-batches."""
+    lengths = data.lengths()
+    epochs = []
+    for epoch in range(settings.epochs):
+        seed = int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0])
+        batches = plan_batches(lengths, batch_tokens=settings.batch_tokens, group=data.group, seed=seed)
+        n = settings.accumulate
+        epochs.append([batches[i : i + n] for i in range(0, len(batches), n)])
+    return epochs
+
+
+def batch_losses(net: RewardNet, batch: Batch, *, centre: float) -> Tensor:
+    """Returns the losses of a batch: [K] one per target, or [K / 2] one per pair."""
+    logits = net(batch.input_ids, batch.reads)
+    if net.kind != "bt":
+        return outcome_loss(logits, batch.targets)
+    return bradley_terry_loss(logits[0::2], logits[1::2], batch.targets[0::2], centre=centre)
+
+
+def accumulate_gradients(net: RewardNet, batches: Sequence[Batch], *, centre: float = 0.0) -> Tensor:
+    """Adds the gradients of one optimizer step and returns its loss, the mean over the targets of all
+    batches.
+    """
+    per_item = 2 if net.kind == "bt" else 1
+    n_targets = sum(len(batch.targets) for batch in batches) // per_item
+    total = torch.zeros((), device=batches[0].input_ids.device)
+    for batch in batches:
+        with _precision(batch.input_ids.device):
+            loss = batch_losses(net, batch, centre=centre).sum() / n_targets
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total
+
+
+def fit(
+    net: RewardNet,
+    train: TokenSet,
+    validation: TokenSet | None,
+    settings: FitSettings,
+    *,
+    out: Path,
+    pad_id: int,
+    identity: dict[str, object],
+    resume: bool = False,
+    progress: Progress = silent,
+) -> FitReport:
+    """Trains `net` in place and writes `log.jsonl` and `checkpoint.pt` under `out`.
+
+    Args:
+        net: on the device where it shall be trained.
+        train: the training split.
+        validation: measured at the end of each epoch, on a sample of a fifth of the epoch's tokens at most.
+        settings: what determines the trajectory.
+        out: an existing folder.
+        pad_id: id of the padding token.
+        identity: what else a checkpoint must agree with to be continued (kind, data, base model).
+        resume: continue from `checkpoint.pt`, where there is one.
+        progress: told the tokens done and to do, with loss and rate, a few times a second.
+
+    Raises:
+        SettingsError: the checkpoint belongs to another run.
+        JobError: the loss is not finite any more, or the run was interrupted (after a checkpoint was
+            written).
+    """
+    run = _Run(net, train, settings, out=out, pad_id=pad_id, identity=identity)
+    if resume:
+        run.restore()
+    run.truncate_log()
+    evaluator = None if validation is None or not len(validation) else _sample(validation, train, settings.seed)
+    shown_at = 0.0
+    with run.log_path.open("a", encoding="utf-8") as log, _interrupts() as interrupted:
+        while run.step < run.n_steps:
+            run.take_step()
+            is_last_of_epoch = run.step in run.epoch_ends
+            if run.step % settings.log_every == 0 or run.step == run.n_steps:
+                _write_line(log, run.log_line())
+            if is_last_of_epoch and validation is not None and evaluator is not None:
+                _write_line(log, run.evaluate(validation, evaluator))
+            now = time.perf_counter()
+            if now - shown_at > SHOW_EVERY_S or run.step == run.n_steps:
+                run.show(progress)
+                shown_at = now
+            if interrupted.is_set():
+                run.save()
+                raise JobError(
+                    f"interrupted after step {run.step} of {run.n_steps}; the checkpoint is written, "
+                    "continue with --resume."
+                )
+            if is_last_of_epoch or run.step % settings.checkpoint_every == 0:
+                run.save()
+    return run.report
+
+
+class _Run:
+    """The state of a run: everything a checkpoint holds, and how one step changes it."""
+
+    def __init__(
+        self,
+        net: RewardNet,
+        train: TokenSet,
+        settings: FitSettings,
+        *,
+        out: Path,
+        pad_id: int,
+        identity: dict[str, object],
+    ) -> None:
+        self.net, self.train, self.settings, self.pad_id = net, train, settings, pad_id
+        self.log_path, self.checkpoint_path = out / "log.jsonl", out / "checkpoint.pt"
+        self.identity = {**identity, **asdict(settings)}
+        epochs = plan_steps(train, settings)
+        self.steps = [(epoch, batches) for epoch, steps in enumerate(epochs) for batches in steps]
+        self.epoch_ends = set(np.cumsum([len(steps) for steps in epochs]).tolist())
+        self.n_steps = len(self.steps)
+        self.step = 0
+        self.report = FitReport()
+        self.device = next(net.parameters()).device
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(net, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.98), fused=True
+        )
+        self._loss_sum = torch.zeros((), device=self.device)
+        self._norm = torch.zeros((), device=self.device)
+        self._n_summed = 0
+        self._shown_loss = math.nan
+        self._started_with = (0, 0.0)
+        torch.manual_seed(settings.seed)
+        net.train()
+
+    def take_step(self) -> None:
+        """Runs one optimizer step."""
+        started = time.perf_counter()
+        _, items = self.steps[self.step]
+        batches = [_to(collate(self.train, batch, pad_id=self.pad_id), self.device) for batch in items]
+        lr = lr_at(self.step, n_steps=self.n_steps, peak=self.settings.lr, warmup_share=self.settings.warmup_share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self._loss_sum += accumulate_gradients(self.net, batches, centre=self.settings.centre)
+        self._norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.settings.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._n_summed += 1
+        self.step += 1
+        self.report.n_steps = self.step
+        self.report.n_tokens += sum(batch.n_tokens for batch in batches)
+        self.report.train_s += time.perf_counter() - started
+
+    def log_line(self) -> dict[str, Any]:
+        """Returns the line of the log for the steps since the last one.
+
+        Raises:
+            JobError: their mean loss is not a finite number.
+        """
+        loss = self._finite_loss_sum() / self._n_summed
+        self._shown_loss = loss
+        self._loss_sum.zero_()
+        self._n_summed = 0
+        return {
+            "step": self.step,
+            "epoch": self.steps[self.step - 1][0],
+            "loss": loss,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "gradient_norm": self._norm.item(),
+            "tokens": self.report.n_tokens,
+            "tokens_per_s": round(self.tokens_per_s()),
+        }
+
+    def evaluate(self, validation: TokenSet, items: Ints) -> dict[str, Any]:
+        """Measures the validation sample and returns the line of the log."""
+        started = time.perf_counter()
+        measures = evaluate(self.net, validation, items, batch_tokens=self.settings.batch_tokens, pad_id=self.pad_id)
+        self.report.evaluations.append(measures)
+        self.report.evaluation_s += time.perf_counter() - started
+        return {"step": self.step, "epoch": self.steps[self.step - 1][0], "validation": measures}
+
+    def tokens_per_s(self) -> float:
+        """Returns the tokens without padding per second of training since this process took the run up."""
+        tokens, seconds = self._started_with
+        return (self.report.n_tokens - tokens) / max(1e-9, self.report.train_s - seconds)
+
+    def show(self, progress: Progress) -> None:
+        """Tells how far the run is."""
+        total = self.train.n_tokens() * self.settings.epochs
+        note = f"loss {self._shown_loss:.4f}, {self.tokens_per_s():,.0f} tokens/s"
+        progress(self.report.n_tokens, total, note)
+
+    def _finite_loss_sum(self) -> float:
+        loss: float = self._loss_sum.item()
+        if not math.isfinite(loss):
+            raise JobError(
+                f"the loss is {loss} at step {self.step}; the weights are lost. "
+                f"Lower --lr (it was {self.settings.lr:g})."
+            )
+        return loss
+
+    def save(self) -> None:
+        """Writes the checkpoint, whole or not at all; never one of a run whose loss is not finite any
+        more.
+        """
+        self._finite_loss_sum()
+        state = {
+            "identity": self.identity,
+            "step": self.step,
+            "model": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "device_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "loss_sum": self._loss_sum,
+            "n_summed": self._n_summed,
+            "shown_loss": self._shown_loss,
+            "report": asdict(self.report),
+        }
+        partial = self.checkpoint_path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint_path)
+
+    def restore(self) -> None:
+        """Continues from the checkpoint, where there is one."""
+        if not self.checkpoint_path.exists():
+            return
+        state = torch.load(self.checkpoint_path, map_location=self.device, weights_only=True)
+        differing = [key for key in self.identity if state["identity"].get(key) != self.identity[key]]
+        if differing:
+            was = ", ".join(
+                f"{key} was {state['identity'].get(key)!r}, is {self.identity[key]!r}" for key in differing
+            )
+            raise SettingsError(
+                f"{self.checkpoint_path} belongs to another run: {was}. Use the same flags, or --overwrite."
+            )
+        self.net.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"].cpu())
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state_all([rng.cpu() for rng in state["device_rng"]])
+        self.step = state["step"]
+        self._loss_sum = state["loss_sum"]
+        self._n_summed = state["n_summed"]
+        self._shown_loss = state["shown_loss"]
+        self.report = FitReport(**state["report"])
+        self._started_with = (self.report.n_tokens, self.report.train_s)
+
+    def truncate_log(self) -> None:
+        """Removes what the log says about steps after the checkpoint, and the log of a run that starts
+        anew.
+        """
+        if not self.log_path.exists():
+            return
+        lines = self.log_path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
+        self.log_path.write_text("".join(kept), encoding="utf-8")
+
+    def _trained(self) -> list[torch.nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+
+@torch.no_grad()
+def read_logits(
+    net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, pad_id: int
+) -> Iterator[tuple[Ints, Tensor]]:
+    """Yields batches of items with their logits [K] on the CPU, in float64; the order is by length."""
+    device = next(net.parameters()).device
+    lengths = data.lengths()[items]
+    for batch in plan_batches(lengths, batch_tokens=batch_tokens, group=data.group, seed=None):
+        chosen = items[batch]
+        inputs = _to(collate(data, chosen, pad_id=pad_id), device)
+        with _precision(device):
+            logits = net(inputs.input_ids, inputs.reads)
+        yield chosen, logits.double().cpu()
+
+
+def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, pad_id: int) -> Measures:
+    """Measures a reward model on some items of a set; what each key means stands in `_measures_*` below."""
+    was_training = net.training
+    net.eval()
+    per_item: dict[int, Any] = {}
+    for batch, logits in read_logits(net, data, items, batch_tokens=batch_tokens, pad_id=pad_id):
+        counts = np.diff(data.position_starts)[batch[:, None] * data.group + np.arange(data.group)].sum(axis=1)
+        for item, part in zip(batch.tolist(), np.split(logits.numpy(), np.cumsum(counts)[:-1]), strict=True):
+            per_item[item] = part
+    net.train(was_training)
+    logits_of = [per_item[item] for item in items.tolist()]
+    first = data.position_starts[items * data.group]
+    last = data.position_starts[(items + 1) * data.group]
+    targets_of = [data.targets[a:b].astype(float) for a, b in zip(first, last, strict=True)]
+    if net.kind == "bt":
+        measures = _measures_of_pairs(logits_of, targets_of)
+    elif net.kind == "prm":
+        measures = _measures_of_steps(logits_of, targets_of)
+    else:
+        measures = _measures_of_solutions(logits_of, targets_of, data.problems[items])
+    return {key: None if value is None or math.isnan(value) else value for key, value in measures.items()}
+
+
+def _measures_of_steps(logits_of: list[Any], targets_of: list[Any]) -> Measures:
+    """Measures of a PRM by step and by first error: rows end at their first error, so a product favours wrong ones.
+
+    `loss` per step; `step_accuracy`, `step_auc`, and their base rate `step_share_right`; `wrong_found`, the share of
+    solutions with an error whose first error is the first step below 0.5; `right_passed`, the share of the others
+    without a step below 0.5; `f1`, their harmonic mean (as ProcessBench defines it).
+    """
+    logits, targets = np.concatenate(logits_of), np.concatenate(targets_of)
+    right = targets > 0.5
+    hits: dict[bool, list[bool]] = {True: [], False: []}
+    for z, t in zip(logits_of, targets_of, strict=True):
+        expected = _first(t <= 0.5)
+        hits[expected is None].append(_first(z <= 0.0) == expected)
+    passed, found = (float(np.mean(hits[key])) if hits[key] else math.nan for key in (True, False))
+    return {
+        "loss": _mean_loss(logits, targets),
+        "step_accuracy": float(np.mean((logits > 0) == right)),
+        "step_auc": auc(logits, right),
+        "step_share_right": float(np.mean(right)),
+        "wrong_found": found,
+        "right_passed": passed,
+        "f1": 2 * found * passed / (found + passed) if found + passed > 0 else found + passed,
+        "n": float(len(targets_of)),
+    }
+
+
+def _first(mask: Any) -> int | None:
+    return int(mask.argmax()) if mask.any() else None
+
+
+def _mean_loss(logits: Any, targets: Any) -> float:
+    return float((np.logaddexp(0.0, logits) - targets * logits).mean())
+
+
+def _measures_of_solutions(logits_of: list[Any], targets_of: list[Any], problems: Ints) -> Measures:
+    """Measures of an ORM: `loss` per token; by solution, at the last token, `accuracy` at 0.5, `auc` pooled,
+
+    `within_problem_auc` and the `n_problems_with_both` it is the mean of.
+    """
+    last = np.array([z[-1] for z in logits_of])
+    right = np.array([t[-1] > 0.5 for t in targets_of])
+    within, n_problems = within_problem_auc(problems, last, right)
+    return {
+        "loss": _mean_loss(np.concatenate(logits_of), np.concatenate(targets_of)),
+        "accuracy": float(np.mean((last > 0) == right)),
+        "auc": auc(last, right),
+        "within_problem_auc": within,
+        "n_problems_with_both": float(n_problems),
+        "n": float(len(right)),
+    }
+
+
+def _measures_of_pairs(logits_of: list[Any], targets_of: list[Any]) -> Measures:
+    """`accuracy`: chosen strictly above rejected; `loss` without the centring term; `mean_lead` of the
+    chosen.
+    """
+    leads = np.array([z[0] - z[1] for z in logits_of])
+    margins = np.array([t[0] for t in targets_of])
+    return {
+        "loss": float(np.logaddexp(0.0, margins - leads).mean()),
+        "accuracy": float(np.mean(leads > 0)),
+        "mean_lead": float(leads.mean()),
+        "n": float(len(leads)),
+    }
+
+
+def _sample(validation: TokenSet, train: TokenSet, seed: int) -> Ints:
+    """Chooses the items of every evaluation of a run: random whole problems, up to a fifth of an epoch's
+    tokens.
+    """
+    _, numbers = np.unique(validation.problems, return_inverse=True)
+    order = np.argsort(np.random.default_rng(seed).permutation(numbers.max() + 1)[numbers], kind="stable")
+    tokens = np.cumsum(validation.lengths()[order] * validation.group)
+    n = int(np.searchsorted(tokens, EVALUATION_SHARE * train.n_tokens(), side="right"))
+    return np.sort(order[: max(1, n)])
+
+
+def _parameter_groups(net: RewardNet, weight_decay: float) -> list[dict[str, Any]]:
+    """Splits what is trained into matrices, which decay, and the rest (norms, embeddings, heads), which does
+    not.
+    """
+    outside = {id(net.model.get_input_embeddings().weight), id(net.rows)}
+    outside |= {id(p) for p in net.model.score.parameters()} if hasattr(net.model, "score") else set()
+    trained = [p for p in net.parameters() if p.requires_grad]
+    decays = [p for p in trained if p.dim() >= 2 and id(p) not in outside]
+    chosen = {id(p) for p in decays}
+    return [
+        {"params": decays, "weight_decay": weight_decay},
+        {"params": [p for p in trained if id(p) not in chosen], "weight_decay": 0.0},
+    ]
+
+
+def _precision(device: torch.device) -> Any:
+    """bf16 autocast on a GPU; on a CPU it was not faster at these sizes, so float32 there."""
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cpu":
+        return batch
+    input_ids, reads, targets = (
+        t.pin_memory().to(device, non_blocking=True) for t in (batch.input_ids, batch.reads, batch.targets)
+    )
+    return Batch(input_ids, reads, targets, batch.n_tokens)
+
+
+def _write_line(log: Any, line: dict[str, Any]) -> None:
+    log.write(json.dumps(line) + "\n")
+    log.flush()
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Lets the first Ctrl-C or TERM finish the step at hand; the second ends the process as usual."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def note(number: int, frame: object) -> None:
+        event.set()
+        signal.signal(number, previous[signal.Signals(number)])
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, note)
+    try:
+        yield event
+    finally:
+        for number in numbers:
+            signal.signal(number, previous[number])

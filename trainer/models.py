@@ -1,0 +1,301 @@
+"""The networks: a causal body and one logit of right against wrong at chosen positions.
+
+PRM: a causal LM. The logit at a step token is logit('+') - logit('-'), from two rows of the LM head applied
+to the hidden states of the label positions only; the full [B, T, V] logits never exist. It is saved as the
+causal LM it is (`AutoModelForCausalLM`), or as a token classifier whose `score.weight` is the two rows ('+'
+first), which vLLM serves with pooling type STEP.
+
+ORM and Bradley-Terry: `AutoModelForSequenceClassification` with one label, because that is what Transformers
+and vLLM load and serve with nothing of ours installed. The head starts as the difference of the '+' and '-'
+rows, so an untrained ORM gives exactly the two-row probability. vLLM puts a sigmoid behind one label unless
+`problem_type` is "regression": right for the ORM, whose score is P(correct), wrong for Bradley-Terry, whose
+score is any real number. So the ORM has no problem type and Bradley-Terry has "regression".
+
+Bodies run without an attention mask: rows are padded on the right, and under causal attention no real token
+sees what follows it. Shapes: `B` sequences, `T` tokens, `D` hidden size, `K` read positions, `V` vocabulary.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from stepmark.errors import SettingsError
+
+from .rows import Kind
+
+Layout = Literal["causal-lm", "token-classification", "sequence-classification"]
+"""How the weights of a checkpoint are laid out."""
+
+
+class RewardNet(nn.Module):
+    """A body with the head of one kind of reward model; its logits are read where the caller says."""
+
+    def __init__(self, model: Any, kind: Kind, *, label_ids: tuple[int, int] | None = None) -> None:
+        """Wraps a Transformers model: a causal LM (with `label_ids`) or a sequence classifier with one
+        label.
+        """
+        super().__init__()
+        self.kind = kind
+        self.model = model
+        self.label_ids = label_ids
+        self.rows: nn.Parameter | None = None
+        if label_ids is None:
+            return
+        head = model.get_output_embeddings()
+        if getattr(head, "bias", None) is not None:
+            raise SettingsError(f"{type(model).__name__} has an LM head with a bias, which is not supported here.")
+        if head.weight is not model.get_input_embeddings().weight:
+            # Untied: training two rows of their own spares gradients and optimizer states of V rows.
+            head.weight.requires_grad_(False)
+            self.rows = nn.Parameter(head.weight[list(label_ids)].detach().clone())
+
+    def forward(self, input_ids: Tensor, reads: Tensor) -> Tensor:
+        """Returns the logits at `reads`.
+
+        Args:
+            input_ids: [B, T], padded on the right.
+            reads: [K] indices into the flattened [B * T] positions.
+
+        Returns:
+            [K] logits of right against wrong, in float32.
+        """
+        hidden: Tensor = self.model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+        hidden = hidden.reshape(-1, hidden.shape[-1]).index_select(0, reads)
+        with torch.autocast(hidden.device.type, enabled=False):
+            logits: Tensor = hidden.float() @ self.direction().float()
+        return logits
+
+    def direction(self) -> Tensor:
+        """Returns the [D] vector whose product with a hidden state is the logit of right against wrong."""
+        if self.label_ids is None:
+            weight: Tensor = self.model.score.weight
+            return weight[0]
+        rows = self.label_rows()
+        return rows[0] - rows[1]
+
+    def label_rows(self) -> Tensor:
+        """Returns the [2, D] rows of the LM head, positive first."""
+        if self.rows is not None:
+            return self.rows
+        assert self.label_ids is not None
+        index = torch.tensor(self.label_ids, device=self.model.device)
+        chosen: Tensor = self.model.get_output_embeddings().weight.index_select(0, index)
+        return chosen
+
+    def write_rows_back(self) -> None:
+        """Copies trained rows of an untied head into the model, before it is saved or used on its own."""
+        if self.rows is not None and self.label_ids is not None:
+            with torch.no_grad():
+                self.model.get_output_embeddings().weight[list(self.label_ids)] = self.rows
+
+    @torch.no_grad()
+    def check_exact(self) -> None:
+        """Compares with the model's own logits on a short input.
+
+        Raises:
+            SettingsError: they differ, because the architecture scales or caps its logits (Gemma 2, Granite)
+                or
+                because it is not causal.
+        """
+        self.write_rows_back()
+        was_training = self.training
+        self.eval()
+        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        pad = self.model.config.pad_token_id
+        ids = [i for i in range(min(vocabulary, 10)) if i != pad][:8]
+        input_ids = torch.tensor([ids], device=self.model.device)
+        ours = self(input_ids, torch.tensor([len(ids) - 1], device=self.model.device))[0]
+        full = self.model(input_ids=input_ids).logits[0]
+        theirs = full[-1, self.label_ids[0]] - full[-1, self.label_ids[1]] if self.label_ids else full[0]
+        self.train(was_training)
+        if not torch.allclose(ours, theirs.float(), atol=1e-4, rtol=1e-3):
+            raise SettingsError(
+                f"{type(self.model).__name__} does not compute its logits as a plain product with the head "
+                f"({theirs.item():.6g} against {ours.item():.6g}); this architecture is not supported."
+            )
+
+
+def load_tokenizer(path: str) -> Any:
+    """Loads a tokenizer that pads on the right with a token of its own.
+
+    Transformers reads a classifier at the last token that is not padding, vLLM at the last token: with pad =
+    eos the first would skip the end token. Where pad is missing or equals eos, `<|pad|>` is added.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as err:
+        raise SettingsError(f"no tokenizer could be loaded from {path!r}: {err}") from err
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        add_special_token(tokenizer, "<|pad|>")
+        tokenizer.pad_token = "<|pad|>"
+    return tokenizer
+
+
+def add_special_token(tokenizer: Any, token: str) -> None:
+    """Adds a special token where the tokenizer does not have it yet."""
+    from transformers import AddedToken
+
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False)], special_tokens=True)
+
+
+def build_net(base: str, kind: Kind, tokenizer: Any, *, label_ids: tuple[int, int] | None) -> RewardNet:
+    """Loads a base model in float32 and gives it the head of `kind`.
+
+    A base that is a causal LM gets the head described above (zeros where `label_ids` is None); one that is
+    already a sequence classifier with one label keeps its head. New tokens of the tokenizer get the mean
+    embedding.
+
+    Raises:
+        SettingsError: the base cannot be loaded or has no use for this kind.
+    """
+    from transformers import AutoConfig
+
+    with _quiet_transformers():
+        try:
+            config = AutoConfig.from_pretrained(base)
+        except (OSError, ValueError) as err:
+            raise SettingsError(f"no model could be loaded from {base!r}: {err}") from err
+        is_classifier = any("ForSequenceClassification" in name for name in config.architectures or [])
+        if is_classifier and kind == "prm":
+            raise SettingsError(f"{base!r} is a sequence classifier; a process reward model needs a causal LM.")
+        if is_classifier:
+            model = _pretrained("AutoModelForSequenceClassification", base)
+            _fit_vocabulary(model, tokenizer)
+            if model.config.num_labels != 1:
+                raise SettingsError(f"{base!r} has {model.config.num_labels} labels; a reward model here has one.")
+        else:
+            model = _pretrained("AutoModelForCausalLM", base)
+            _fit_vocabulary(model, tokenizer)
+            if kind != "prm":
+                model = _classifier_from_lm(model, label_ids)
+        model.config.pad_token_id = tokenizer.pad_token_id
+        if kind != "prm":
+            model.config.problem_type = "regression" if kind == "bt" else None
+    net = RewardNet(model, kind, label_ids=label_ids if kind == "prm" else None)
+    net.check_exact()
+    return net
+
+
+def load_net(path: Path, kind: Kind, layout: Layout, *, label_ids: tuple[int, int] | None) -> RewardNet:
+    """Loads a checkpoint that `save_net` wrote, for scoring."""
+    with _quiet_transformers():
+        if layout == "causal-lm":
+            return RewardNet(_pretrained("AutoModelForCausalLM", str(path)), kind, label_ids=label_ids)
+        if layout == "sequence-classification":
+            return RewardNet(_pretrained("AutoModelForSequenceClassification", str(path)), kind)
+        model = _pretrained("AutoModelForTokenClassification", str(path))
+    return _TokenClassifierNet(model, kind)
+
+
+class _TokenClassifierNet(RewardNet):
+    """A PRM saved as a token classifier: the two rows are its `score.weight`."""
+
+    def direction(self) -> Tensor:
+        weight: Tensor = self.model.score.weight
+        return weight[0] - weight[1]
+
+
+def save_net(net: RewardNet, path: Path, *, layout: Layout) -> None:
+    """Writes the weights and the configuration in float32, loadable by plain Transformers."""
+    net.write_rows_back()
+    model = net.model
+    with _quiet_transformers():
+        if layout == "token-classification":
+            model = _token_classifier(net)
+        model.save_pretrained(path)
+
+
+def default_layout(kind: Kind) -> Layout:
+    """Returns how a reward model of this kind is saved unless asked otherwise."""
+    return "causal-lm" if kind == "prm" else "sequence-classification"
+
+
+def n_parameters(net: RewardNet) -> int:
+    """Counts the parameters of the model once each (tied ones are one)."""
+    return sum(parameter.numel() for parameter in net.model.parameters())
+
+
+def _classifier_from_lm(lm: Any, label_ids: tuple[int, int] | None) -> Any:
+    from transformers import AutoModelForSequenceClassification
+
+    config = copy.deepcopy(lm.config)
+    config.num_labels = 1
+    config.architectures = None
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    if not isinstance(getattr(model, "score", None), nn.Linear) or model.score.bias is not None:
+        raise SettingsError(f"{type(model).__name__} has no plain `score` head, which is not supported here.")
+    setattr(model, model.base_model_prefix, lm.base_model)
+    model.score = nn.Linear(lm.get_input_embeddings().weight.shape[1], 1, bias=False)
+    with torch.no_grad():
+        model.score.weight.zero_()
+        if label_ids is not None:
+            rows = lm.get_output_embeddings().weight[list(label_ids)]
+            model.score.weight[0] = rows[0] - rows[1]
+    return model
+
+
+def _token_classifier(net: RewardNet) -> Any:
+    from transformers import AutoModelForTokenClassification
+
+    config = copy.deepcopy(net.model.config)
+    config.num_labels = 2
+    config.id2label, config.label2id = {0: "+", 1: "-"}, {"+": 0, "-": 1}
+    config.token_classification_bias = False
+    config.architectures = None
+    with torch.device("meta"):
+        model = AutoModelForTokenClassification.from_config(config)  # type: ignore[no-untyped-call]
+    setattr(model, model.base_model_prefix, net.model.base_model)
+    rows = net.label_rows().detach()
+    model.score = nn.Linear(rows.shape[1], 2, bias=False)
+    with torch.no_grad():
+        model.score.weight.copy_(rows)
+    return model
+
+
+def _pretrained(auto_class: str, path: str) -> Any:
+    import transformers
+
+    try:
+        return getattr(transformers, auto_class).from_pretrained(path, dtype=torch.float32)
+    except (OSError, ValueError) as err:
+        raise SettingsError(f"no model could be loaded from {path!r}: {err}") from err
+
+
+def _fit_vocabulary(model: Any, tokenizer: Any) -> None:
+    """Gives tokens that the embedding does not have yet the mean of all rows."""
+    n_before = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) <= n_before:
+        return
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+            if layer is not None:
+                layer.weight[n_before:] = layer.weight[:n_before].mean(dim=0)
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silences the loading report: what it would say (a new head) is said by us."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+
+    before = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,369 @@
+"""Trains one reward model from an exported set and writes it: the library call behind `stepmark train`.
+
+The order of work is: refuse what cannot work (flags, folders, tokens, rows), then load, then train, then
+write the model with `save_pretrained`, and `stepmark.json` last, so that its existence means the folder is
+complete.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stepmark import __version__
+from stepmark.errors import InputError, SettingsError
+from stepmark.progress import Progress, silent
+
+from .batches import TokenSet
+from .loop import FitReport, FitSettings, fit
+from .models import (
+    Layout,
+    RewardNet,
+    add_special_token,
+    build_net,
+    default_layout,
+    load_tokenizer,
+    n_parameters,
+    save_net,
+)
+from .render import Renderer, RowCounts, encode_rows, label_token_ids
+from .rows import CONFIG_OF, Kind, data_fingerprint, read_rows, split_files
+
+MANIFEST = "stepmark.json"
+"""Written last into a trained model's folder; says what the model is and where it comes from."""
+
+TINY = 5_000_000
+"""Models with fewer parameters train on one thread at a high rate by default."""
+
+DEFAULT_STEP_TOKEN = "<|prm_label|>"
+"""Stands after each segment; its position is where the label is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """The flags of a training run; None means: chosen by size, data or machine, and reported."""
+
+    epochs: int = 2
+    """Passes over the training split."""
+    lr: float | None = None
+    """Peak learning rate; 1e-3 below 5 M parameters, 2e-5 below 1 G, else 1e-5."""
+    batch_tokens: int = 1024
+    """Slots of a micro-batch, padding included."""
+    accumulate: int = 1
+    """Micro-batches of an optimizer step."""
+    seed: int = 0
+    """Seed of the batch order and of dropout."""
+    max_length: int | None = None
+    """Longest row in tokens, longer ones are dropped and counted; the model's own limit, 4,096 at most."""
+    threads: int | None = None
+    """CPU threads; one below 5 M parameters (two gave a quarter of its speed on a busy machine), else torch's
+    own."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:1`, ...; auto takes a GPU where there is one."""
+    step_token: str = DEFAULT_STEP_TOKEN
+    """PRM: the token after each segment."""
+    add_step_token: bool = False
+    """PRM: add the step token to a tokenizer that does not have it."""
+    positive: str = "+"
+    """PRM: the token whose LM-head row says right."""
+    negative: str = "-"
+    """PRM: the token whose LM-head row says wrong."""
+    centre: float = 0.01
+    """Bradley-Terry: weight of the squared sum of a pair's rewards."""
+    layout: Layout | None = None
+    """PRM: `causal-lm` or `token-classification`."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    log_every: int = 10
+    """Steps between lines of the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    rows: TokenSet
+    counts: RowCounts
+
+
+def train_reward_model(
+    kind: Kind,
+    *,
+    data: Path,
+    model: str,
+    out: Path,
+    settings: TrainSettings | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    on_message: Callable[[str], None] = lambda message: None,
+) -> dict[str, Any]:
+    """Trains a reward model of `kind` and returns what stands in its `stepmark.json`.
+
+    Args:
+        kind: `prm`, `orm` or `bt`.
+        data: an exported set; its `train` split is learnt, its `validation` split measured after each epoch.
+        model: the base, a folder or a hub name; a causal LM, or for `orm` and `bt` also a classifier.
+        out: where the model is written.
+        settings: the flags.
+        resume: continue the interrupted run in `out`; a finished one is returned as it is.
+        overwrite: replace an earlier run in `out`.
+        progress: told the tokens done and to do, a few times a second.
+        on_message: told what was chosen and counted.
+
+    Raises:
+        UserError: flags, files or rows that cannot be used; nothing is trained.
+        JobError: interrupted, or the loss is not finite any more.
+    """
+    settings = settings or TrainSettings()
+    _check_settings(settings, kind)
+    device = _device(settings.device)
+    if not split_files(data, CONFIG_OF[kind], "train"):
+        raise InputError(f"{data} has no {CONFIG_OF[kind]}/train-00000-of-0000N.jsonl or .parquet; export one there.")
+    tokenizer, renderer, label_ids = _tokens(model, kind, settings)
+    _prepare_folder(out, resume=resume, overwrite=overwrite)
+    torch.manual_seed(settings.seed)
+    started = time.perf_counter()
+    net = build_net(model, kind, tokenizer, label_ids=label_ids)
+    size = n_parameters(net)
+    max_length = _max_length(settings, net)
+    splits = {name: _Split(*encode_rows(read_rows(data, kind, name), renderer, max_length=max_length))
+              for name in ("train", "validation")}  # fmt: skip
+    for name, split in splits.items():
+        on_message(_counted(name, split))
+    train = splits["train"]
+    if not len(train.rows):
+        raise InputError(f"no row of {data / CONFIG_OF[kind]} can be trained on: {train.counts.as_json()}.")
+    fit_settings = FitSettings(
+        epochs=settings.epochs,
+        lr=settings.lr if settings.lr is not None else default_lr(size),
+        batch_tokens=settings.batch_tokens,
+        accumulate=settings.accumulate,
+        seed=settings.seed,
+        centre=settings.centre if kind == "bt" else 0.0,
+        log_every=settings.log_every,
+        checkpoint_every=settings.checkpoint_every,
+    )
+    identity: dict[str, object] = {
+        "kind": kind,
+        "data_sha256": data_fingerprint(data, kind),
+        "base_model": model,
+        "max_length": max_length,
+        "n_parameters": size,
+    }
+    if kind == "prm":
+        identity |= {
+            "step_token": settings.step_token,
+            "positive": settings.positive,
+            "negative": settings.negative,
+        }
+    finished = _finished(out, identity) if resume else None
+    if finished is not None:
+        on_message(f"{out} is finished already; nothing to resume")
+        return finished
+    threads = settings.threads or (1 if size < TINY else torch.get_num_threads())
+    on_message(
+        f"{size:,} parameters on {device}, {threads if device.type == 'cpu' else 'no'} CPU threads for it, "
+        f"lr {fit_settings.lr:g}, rows up to {max_length} tokens"
+    )
+    prepare_s = time.perf_counter() - started
+    with _threads(threads):
+        report = fit(
+            net.to(device),
+            train.rows,
+            splits["validation"].rows,
+            fit_settings,
+            out=out,
+            pad_id=tokenizer.pad_token_id,
+            identity=identity,
+            resume=resume,
+            progress=progress,
+        )
+    layout = settings.layout or default_layout(kind)
+    save_net(net.to("cpu"), out, layout=layout)
+    tokenizer.save_pretrained(out)
+    manifest = {
+        **identity,
+        "layout": layout,
+        "base_sha256": _weights_fingerprint(model),
+        "data": str(data),
+        "end_token": None if kind == "prm" else tokenizer.eos_token,
+        "pad_token": tokenizer.pad_token,
+        "flags": {key: getattr(fit_settings, key) for key in FitSettings.__slots__},
+        "rows": {name: split.counts.as_json() for name, split in splits.items()},
+        "device": str(device),
+        "threads": threads,
+        **_report_json(report, prepare_s),
+        "versions": {
+            "stepmark": __version__,
+            "torch": torch.__version__,
+            "transformers": _transformers_version(),
+        },
+    }
+    partial = out / f"{MANIFEST}.partial"
+    partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    partial.replace(out / MANIFEST)
+    (out / "checkpoint.pt").unlink(missing_ok=True)
+    return manifest
+
+
+def default_lr(n: int) -> float:
+    """Returns the peak learning rate for a model of `n` parameters.
+
+    >>> [default_lr(n) for n in (490_368, 500_000_000, 7_000_000_000)]
+    [0.001, 2e-05, 1e-05]
+    """
+    if n < TINY:
+        return 1e-3
+    return 2e-5 if n < 1_000_000_000 else 1e-5
+
+
+def _check_settings(settings: TrainSettings, kind: Kind) -> None:
+    positive = {
+        "--epochs": settings.epochs,
+        "--lr": settings.lr,
+        "--batch-tokens": settings.batch_tokens,
+        "--accumulate": settings.accumulate,
+        "--max-length": settings.max_length,
+        "--threads": settings.threads,
+        "--checkpoint-every": settings.checkpoint_every,
+        "--log-every": settings.log_every,
+    }
+    for flag, value in positive.items():
+        if value is not None and not value > 0:
+            raise SettingsError(f"{flag} must be above zero, not {value}.")
+    if settings.centre < 0 or settings.seed < 0:
+        raise SettingsError("--centre and --seed must not be negative.")
+    wanted = ("causal-lm", "token-classification") if kind == "prm" else ("sequence-classification",)
+    if settings.layout is not None and settings.layout not in wanted:
+        raise SettingsError(f"--layout {settings.layout} is not for this kind; choose from {', '.join(wanted)}.")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as err:
+        raise SettingsError(f"--device {name} is no device: {err}") from err
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"--device {name}, but torch {torch.__version__} sees no GPU here; use --device cpu.")
+    return device
+
+
+def _tokens(model: str, kind: Kind, settings: TrainSettings) -> tuple[Any, Renderer, tuple[int, int] | None]:
+    """Loads the tokenizer and checks the label tokens before anything heavy happens.
+
+    ORM and Bradley-Terry only use `+` and `-` to start their head; where a tokenizer lacks them it starts at
+    zero.
+    """
+    tokenizer = load_tokenizer(model)
+    if kind == "prm":
+        if settings.add_step_token:
+            add_special_token(tokenizer, settings.step_token)
+        renderer = Renderer(tokenizer, kind, step_token=settings.step_token)
+        return tokenizer, renderer, label_token_ids(tokenizer, settings.positive, settings.negative)
+    try:
+        label_ids = label_token_ids(tokenizer, settings.positive, settings.negative)
+    except SettingsError:
+        return tokenizer, Renderer(tokenizer, kind), None
+    return tokenizer, Renderer(tokenizer, kind), label_ids
+
+
+def _prepare_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Makes the folder; deletes an earlier run only if asked, and never a folder that is not a run of
+    ours.
+    """
+    if resume and overwrite:
+        raise SettingsError("--resume continues a run and --overwrite deletes it; choose one.")
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"--out {out} is a file.")
+    if out.is_dir() and any(out.iterdir()):
+        is_run = any((out / name).exists() for name in (MANIFEST, "checkpoint.pt", "log.jsonl"))
+        if is_run and overwrite:
+            shutil.rmtree(out)
+        elif is_run and resume:
+            return
+        elif is_run:
+            raise SettingsError(
+                f"{out} holds an earlier run; continue it with --resume or replace it with --overwrite."
+            )
+        else:
+            raise SettingsError(f"{out} is not empty and is no training run; choose another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _finished(out: Path, identity: dict[str, object]) -> dict[str, Any] | None:
+    path = out / MANIFEST
+    if not path.exists():
+        return None
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    differing = [key for key, value in identity.items() if manifest.get(key) != value]
+    if differing:
+        raise SettingsError(f"{out} is a finished run with another {', '.join(differing)}; use --overwrite.")
+    return manifest
+
+
+def _max_length(settings: TrainSettings, net: RewardNet) -> int:
+    limit = getattr(net.model.config, "max_position_embeddings", None)
+    if settings.max_length is None:
+        return min(limit or 4096, 4096)
+    if limit is not None and settings.max_length > limit:
+        raise SettingsError(f"--max-length {settings.max_length} is beyond the model's {limit} positions.")
+    return settings.max_length
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _counted(name: str, split: _Split) -> str:
+    counts = split.counts
+    dropped = "".join(f", {n} {reason}" for reason, n in sorted(counts.dropped.items())) or ", none dropped"
+    return f"{name}: {counts.n_read} read, {counts.n_kept} kept{dropped} ({split.rows.n_tokens():,} tokens)"
+
+
+def _report_json(report: FitReport, prepare_s: float) -> dict[str, Any]:
+    seconds = report.train_s + report.evaluation_s
+    return {
+        "n_steps": report.n_steps,
+        "n_tokens": report.n_tokens,
+        "tokens_per_s": round(report.n_tokens / report.train_s) if report.train_s else None,
+        "timings_s": {
+            "prepare": round(prepare_s, 3),
+            "train": round(report.train_s, 3),
+            "evaluate": round(report.evaluation_s, 3),
+        },
+        "evaluation_share": round(report.evaluation_s / seconds, 4) if seconds else None,
+        "evaluations": report.evaluations,
+        "metrics": report.evaluations[-1] if report.evaluations else {},
+    }
+
+
+def _weights_fingerprint(model: str) -> str | None:
+    """Returns the SHA-256 over the weights of a local base; None for a hub name."""
+    files = sorted(Path(model).glob("*.safetensors"))
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _transformers_version() -> str:
+    from transformers import __version__ as version
+
+    return str(version)
