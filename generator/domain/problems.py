@@ -234,7 +234,8 @@ def draw_problems(
 def draw_variant(problem: DomainProblem, rng: random.Random) -> DomainProblem:
     """Draws a variant: the same sentences with new numbers, every one of them changed, and another answer.
 
-    Where no numbers are found that change them all (a few problems in a thousand) some stay. A variant reveals misreadings: a half is never taken of four, since 4 / 2 = 4 - 2.
+    Where no numbers are found that change them all (a few problems in a thousand) some stay. A variant reveals
+    misreadings: a half is never taken of four, since 4 / 2 = 4 - 2.
 
     Raises:
         JobError: No numbers were found at all; only possible for problems that `draw_problem` did not draw.
