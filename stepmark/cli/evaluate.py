@@ -27,7 +27,7 @@ def best_of_n(
     prm: Annotated[list[str] | None, typer.Option(help="Name of a PRM's scores; once for each seed.")] = None,
     orm: Annotated[list[str] | None, typer.Option(help="Name of an ORM's scores; once for each seed.")] = None,
     bt: Annotated[list[str] | None, typer.Option(help="Name of a BT model's scores; once for each seed.")] = None,
-    n: Annotated[list[int] | None, typer.Option("--n", help="Sizes [default: 1 2 4 8 16 32].")] = None,
+    n: Annotated[list[int] | None, typer.Option("--n", help="Sizes (default: 1 2 4 8 16 32).")] = None,
     trials: Annotated[int, typer.Option("--trials", help="Random subsets of each size.")] = 400,
     boot: Annotated[int, typer.Option("--boot", help="Bootstrap samples of the problems.")] = 2000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of subsets and bootstrap.")] = 0,

@@ -20,7 +20,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="Where the trained model 
 EpochsOption = Annotated[int, typer.Option("--epochs", help="Passes over the training split.")]
 LrOption = Annotated[
     float | None,
-    typer.Option("--lr", help="Peak learning rate [default: 1e-3 below 5 M parameters, else 2e-5 or 1e-5]."),
+    typer.Option("--lr", help="Peak learning rate (default: 1e-3 below 5 M parameters, else 2e-5 or 1e-5)."),
 ]
 BatchOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens of a micro-batch, padding included.")]
 AccumulateOption = Annotated[int, typer.Option("--accumulate", help="Micro-batches of an optimizer step.")]
@@ -30,7 +30,7 @@ LengthOption = Annotated[
     typer.Option("--max-length", help="Longest row in tokens; longer ones are dropped and counted."),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="CPU threads [default: 1 below 5 M parameters].")
+    int | None, typer.Option("--threads", help="CPU threads (default: 1 below 5 M parameters).")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")]
