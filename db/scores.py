@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from .connect import reading, writing
-from .models import Problem, Score, Solution
+from .models import Annotation, Problem, Score, Solution, StepLabel
 from .selection import in_source
 
 _BATCH = 4096
@@ -112,6 +112,8 @@ class ScoredSolution:
     text_hash: str
     answer: str | None
     outcome: bool | None
+    is_verified: bool
+    """Whether somebody looked; a verified solution without outcome has an answer that cannot be read."""
     scores: dict[str, float]
     """By name of the reward model; a model that did not score it has no entry."""
 
@@ -125,7 +127,12 @@ def scored_solutions(engine: sa.Engine, reward_models: Iterable[str], *, source:
     with reading(engine) as session:
         rows = session.execute(
             sa.select(
-                Solution.problem_id, Solution.solution_id, Solution.text_hash, Solution.answer, Solution.outcome
+                Solution.problem_id,
+                Solution.solution_id,
+                Solution.text_hash,
+                Solution.answer,
+                Solution.outcome,
+                Solution.outcome_rule,
             )
             .where(in_source(Solution.problem_id, source))
             .order_by(Solution.problem_id, Solution.solution_id)
@@ -140,7 +147,128 @@ def scored_solutions(engine: sa.Engine, reward_models: Iterable[str], *, source:
         by_solution.setdefault(solution_id, {})[reward_model] = value
     return [
         ScoredSolution(
-            r.problem_id, r.solution_id, r.text_hash, r.answer, r.outcome, by_solution.get(r.solution_id, {})
+            problem_id=r.problem_id,
+            solution_id=r.solution_id,
+            text_hash=r.text_hash,
+            answer=r.answer,
+            outcome=r.outcome,
+            is_verified=r.outcome_rule is not None,
+            scores=by_solution.get(r.solution_id, {}),
         )
         for r in rows
     ]
+
+
+def step_judgements(
+    engine: sa.Engine, reward_model: str, *, source: str | None
+) -> dict[int, list[tuple[bool, float]]]:
+    """By solution, its judged steps as (is the label positive, this PRM's score); neutral steps are left out.
+
+    Labels come from current annotations of any labeller.
+    """
+    query = (
+        sa.select(Annotation.solution_id, StepLabel.step_index, StepLabel.label, Score.step_values)
+        .join(StepLabel, StepLabel.annotation_id == Annotation.annotation_id)
+        .join(Solution, Solution.solution_id == Annotation.solution_id)
+        .join(Score, Score.solution_id == Annotation.solution_id)
+        .where(
+            Score.reward_model == reward_model,
+            Annotation.superseded_by_id.is_(None),
+            StepLabel.label != 0,
+            in_source(Solution.problem_id, source),
+        )
+        .order_by(Annotation.solution_id, Annotation.annotation_id, StepLabel.step_index)
+    )
+    found: dict[int, list[tuple[bool, float]]] = {}
+    with reading(engine) as session:
+        for solution_id, index, label, values in session.execute(query):
+            if values is not None and index < len(values):
+                found.setdefault(solution_id, []).append((label > 0, values[index]))
+    return found
+
+
+def convincing_wrong(
+    engine: sa.Engine, reward_model: str, *, limit: int, source: str | None = None
+) -> list[tuple[int, float]]:
+    """The wrong solutions that a reward model likes best, as (solution id, score), one for each problem.
+
+    Lightman et al. 2023, section 2.4: people's labels teach most where the reward model is convincingly wrong.
+    """
+    place = sa.func.row_number().over(
+        partition_by=Solution.problem_id, order_by=(Score.value.desc(), Solution.solution_id)
+    )
+    ranked = (
+        sa.select(Solution.solution_id, Score.value, place.label("place"))
+        .join(Score, Score.solution_id == Solution.solution_id)
+        .where(
+            Score.reward_model == reward_model, Solution.outcome.is_(False), in_source(Solution.problem_id, source)
+        )
+        .subquery()
+    )
+    query = (
+        sa.select(ranked.c.solution_id, ranked.c.value)
+        .where(ranked.c.place == 1)
+        .order_by(ranked.c.value.desc(), ranked.c.solution_id)
+        .limit(limit)
+    )
+    with reading(engine) as session:
+        return [(solution_id, value) for solution_id, value in session.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A labelled and scored solution, to be shown."""
+
+    statement: str
+    reference_answer: str | None
+    steps: tuple[str, ...]
+    answer: str | None
+    labels: tuple[int | None, ...]
+    """One for each step; None where it was not judged."""
+    step_scores: tuple[float, ...]
+    value: float
+
+
+def example(
+    engine: sa.Engine, reward_model: str, *, outcome: bool, has_error: bool, source: str | None
+) -> Example | None:
+    """One solution of this outcome, with or without a wrong step, that a PRM scored; None where there is none.
+
+    Of several, the one whose score is the lowest for wrong steps, the highest for right ones.
+    """
+    query = (
+        sa.select(Problem, Solution, Annotation.annotation_id, Score)
+        .join(Solution, Solution.problem_id == Problem.problem_id)
+        .join(Annotation, Annotation.solution_id == Solution.solution_id)
+        .join(Score, Score.solution_id == Solution.solution_id)
+        .where(
+            Score.reward_model == reward_model,
+            Score.step_values.is_not(None),
+            Solution.outcome.is_(outcome),
+            Annotation.superseded_by_id.is_(None),
+            Annotation.first_error.is_not(None) if has_error else Annotation.first_error.is_(None),
+            in_source(Solution.problem_id, source),
+        )
+        .order_by(Score.value.asc() if has_error else Score.value.desc(), Solution.solution_id)
+        .limit(1)
+    )
+    with reading(engine) as session:
+        row = session.execute(query).first()
+        if row is None:
+            return None
+        problem, solution, annotation_id, score = row
+        labels: dict[int, int] = {
+            index: label
+            for index, label in session.execute(
+                sa.select(StepLabel.step_index, StepLabel.label).where(StepLabel.annotation_id == annotation_id)
+            )
+        }
+        return Example(
+            problem.statement,
+            problem.reference_answer,
+            tuple(solution.steps),
+            solution.answer,
+            tuple(labels.get(index) for index in range(len(solution.steps))),
+            tuple(score.step_values or ()),
+            score.value,
+        )

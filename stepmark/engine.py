@@ -54,19 +54,9 @@ class Sample:
     finish_reason: str
     """`stop`, `length` (truncated), or the server's own word."""
     n_tokens: int | None = None
+    """Tokens sampled; None where the engine counts only all samples of a request together."""
     reasoning: str | None = None
-    """Reasoning that the server keeps apart from the text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """The answer to a request: as many samples as `sample_indices` asked, in that order."""
-
-    samples: tuple[Sample, ...]
-    n_prompt_tokens: int | None = None
-    latency_ms: float | None = None
-    cost_usd: float | None = None
-    """None where the price is unknown."""
+    """Reasoning kept apart from the text: the server's own field, or what stood between `<think>` tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +69,26 @@ class Failure:
     message: str
     is_fatal: bool = False
     """No further request can succeed (wrong key, server gone): the run stops and can be resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The answer to a request: as many samples as `sample_indices` asked, in that order."""
+
+    samples: tuple[Sample | Failure, ...]
+    """A failure stands in the place of a sample that could not be had while others could."""
+    n_prompt_tokens: int | None = None
+    """Tokens of the conversation, once, however many samples were drawn."""
+    n_completion_tokens: int | None = None
+    """Tokens of all samples together."""
+    latency_ms: float | None = None
+    cost_usd: float | None = None
+    """None where the price is unknown."""
+
+    @classmethod
+    def failed(cls, request: Request, failure: Failure) -> "Completion":
+        """The answer to a request of which no sample could be had."""
+        return cls(tuple(failure for _ in request.sample_indices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +108,18 @@ class EngineIdentity:
 
 
 class Engine(Protocol):
-    """Samples from one model; used as a context manager so that its resources are given back."""
+    """Samples from one model; whoever opens one closes it (`contextlib.closing`)."""
 
-    identity: EngineIdentity
+    @property
+    def identity(self) -> EngineIdentity:
+        """What it samples from; known before anything is loaded or sent."""
+        ...
 
-    def answer(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | Failure]]:
-        """Pulls requests as it has room for them, and yields each with its answer exactly once, in any order."""
+    def answer(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion] | None]:
+        """Pulls requests as it has room for them, and yields each with its answer exactly once, in any order.
+
+        While it waits it may yield None, so that the caller can store what it holds, show progress, or stop.
+        """
         ...
 
     def close(self) -> None:
@@ -134,3 +150,20 @@ def payload_hash(identity: EngineIdentity, messages: Iterable[Message], sampling
     }
     text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def split_reasoning(text: str) -> tuple[str | None, str]:
+    r"""Takes reasoning between `<think>` tags from the front of a sampled text.
+
+    Some chat templates open the tag in the prompt, so that the text holds only its end. A tag that is never closed
+    leaves no text: the sample was truncated while reasoning.
+
+    >>> split_reasoning("<think>2 and 2</think>\n\n4"), split_reasoning("4")
+    (('2 and 2', '4'), (None, '4'))
+    >>> split_reasoning("2 and 2</think>4"), split_reasoning("<think>2 and")
+    (('2 and 2', '4'), ('2 and', ''))
+    """
+    before, closing, after = text.partition("</think>")
+    if closing or before.lstrip().startswith("<think>"):
+        return before.strip().removeprefix("<think>").strip(), after.lstrip()
+    return None, text

@@ -19,6 +19,12 @@ from torch import Tensor
 
 Ints = npt.NDArray[np.int64]
 
+_JITTER = 0.2
+"""Lengths are blurred by up to this share before they are sorted. A PRM's rows end at their first error, so a row's
+length tells its labels, and batches of exactly one length have labels of one kind. Measured on 1,925 rows of the
+embedded domain, two seeds each, for 0 / 0.2 / 0.4: pooled AUC of solutions .909 / .930 / .932, PRM-weighted vote at
+N = 32 .733 / .765 / .805, best of 32 .598 / .628 / .573 (the last within the noise), 20.1 / 20.8 / 21.0 CPU-s."""
+
 _CHUNK_BATCHES = 64
 """Lengths are sorted within chunks of about this many batches: little padding, yet other neighbours each
 epoch."""
@@ -119,7 +125,7 @@ def plan_batches(lengths: Ints, *, batch_tokens: int, group: int, seed: int | No
     """Puts items of similar length together, at most `batch_tokens` slots (padding included) a batch.
 
     An item longer than the budget has a batch of its own. With a seed the order is random: items are
-    shuffled, sorted by length within chunks of about 64 batches, cut into batches, and the batches are
+    shuffled, sorted by blurred length within chunks of about 64 batches, cut into batches, and the batches are
     shuffled. Without one (evaluation, scoring) items are sorted by length, and every call returns the same
     batches.
 
@@ -137,19 +143,20 @@ def plan_batches(lengths: Ints, *, batch_tokens: int, group: int, seed: int | No
     batches: list[Ints] = []
     for start in range(0, len(order), chunk):
         part = order[start : start + chunk]
-        part = part[np.argsort(lengths[part], kind="stable")]
+        part = part[np.argsort(lengths[part] * rng.uniform(1 - _JITTER, 1 + _JITTER, len(part)), kind="stable")]
         batches += _cut(part, lengths, batch_tokens=batch_tokens, group=group)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def _cut(order: Ints, lengths: Ints, *, batch_tokens: int, group: int) -> list[Ints]:
-    """Cuts items in ascending length into batches whose padded size keeps within the budget."""
+    """Cuts an order into batches whose padded size keeps within the budget."""
     batches = []
-    start = 0
+    start = longest = 0
     for stop, length in enumerate(lengths[order].tolist()):
-        if stop > start and (stop - start + 1) * group * length > batch_tokens:
+        longest = max(longest, length)
+        if stop > start and (stop - start + 1) * group * longest > batch_tokens:
             batches.append(order[start:stop])
-            start = stop
+            start, longest = stop, length
     return [*batches, order[start:]]
 
 

@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,15 +22,20 @@ import torch
 from torch import Tensor
 
 from stepmark.errors import JobError, SettingsError
-from trainer.batches import Batch, Ints, TokenSet, collate, plan_batches
-from trainer.evaluate.measures import auc, within_problem_auc
-from trainer.losses import bradley_terry_loss, outcome_loss
-from trainer.models import RewardNet
+from stepmark.progress import Progress, silent
+
+from .batches import Batch, Ints, TokenSet, collate, plan_batches
+from .evaluate.measures import auc, within_problem_auc
+from .losses import bradley_terry_loss, outcome_loss
+from .models import RewardNet
 
 EVALUATION_SHARE = 0.2
 """Tokens of an evaluation as a share of an epoch's. A forward pass costs a third of a training step, so an
 evaluation stays under a tenth of the compute."""
 
+
+SHOW_EVERY_S = 0.2
+"""Least time between two reports of progress."""
 
 Measures = dict[str, float | None]
 """Measures by name; None where one is not defined (an AUC without wrong ones)."""
@@ -62,21 +67,6 @@ class FitSettings:
     """Steps between lines of the log."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run stands, for a progress bar."""
-
-    step: int
-    n_steps: int
-    n_tokens: int
-    """Tokens without padding that were trained on so far."""
-    n_tokens_total: int
-    loss: float
-    """Mean over the steps since the last line of the log."""
-    tokens_per_s: float
-    """Tokens without padding per second of training, since this process started it."""
 
 
 @dataclass(slots=True)
@@ -151,7 +141,7 @@ def fit(
     pad_id: int,
     identity: dict[str, object],
     resume: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Progress = silent,
 ) -> FitReport:
     """Trains `net` in place and writes `log.jsonl` and `checkpoint.pt` under `out`.
 
@@ -164,7 +154,7 @@ def fit(
         pad_id: id of the padding token.
         identity: what else a checkpoint must agree with to be continued (kind, data, base model).
         resume: continue from `checkpoint.pt`, where there is one.
-        on_progress: called a few times a second.
+        progress: told the tokens done and to do, with loss and rate, a few times a second.
 
     Raises:
         SettingsError: the checkpoint belongs to another run.
@@ -175,9 +165,7 @@ def fit(
     if resume:
         run.restore()
     run.truncate_log()
-    evaluator = (
-        None if validation is None or not len(validation) else _sample(validation, train, settings.seed)
-    )
+    evaluator = None if validation is None or not len(validation) else _sample(validation, train, settings.seed)
     shown_at = 0.0
     with run.log_path.open("a", encoding="utf-8") as log, _interrupts() as interrupted:
         while run.step < run.n_steps:
@@ -188,8 +176,8 @@ def fit(
             if is_last_of_epoch and validation is not None and evaluator is not None:
                 _write_line(log, run.evaluate(validation, evaluator))
             now = time.perf_counter()
-            if now - shown_at > 0.2 or run.step == run.n_steps:
-                on_progress(run.progress())
+            if now - shown_at > SHOW_EVERY_S or run.step == run.n_steps:
+                run.show(progress)
                 shown_at = now
             if interrupted.is_set():
                 run.save()
@@ -241,9 +229,7 @@ class _Run:
         started = time.perf_counter()
         _, items = self.steps[self.step]
         batches = [_to(collate(self.train, batch, pad_id=self.pad_id), self.device) for batch in items]
-        lr = lr_at(
-            self.step, n_steps=self.n_steps, peak=self.settings.lr, warmup_share=self.settings.warmup_share
-        )
+        lr = lr_at(self.step, n_steps=self.n_steps, peak=self.settings.lr, warmup_share=self.settings.warmup_share)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self._loss_sum += accumulate_gradients(self.net, batches, centre=self.settings.centre)
@@ -273,31 +259,34 @@ class _Run:
             "lr": self.optimizer.param_groups[0]["lr"],
             "gradient_norm": self._norm.item(),
             "tokens": self.report.n_tokens,
-            "tokens_per_s": round(self.progress().tokens_per_s),
+            "tokens_per_s": round(self.tokens_per_s()),
         }
 
     def evaluate(self, validation: TokenSet, items: Ints) -> dict[str, Any]:
         """Measures the validation sample and returns the line of the log."""
         started = time.perf_counter()
-        measures = evaluate(
-            self.net, validation, items, batch_tokens=self.settings.batch_tokens, pad_id=self.pad_id
-        )
+        measures = evaluate(self.net, validation, items, batch_tokens=self.settings.batch_tokens, pad_id=self.pad_id)
         self.report.evaluations.append(measures)
         self.report.evaluation_s += time.perf_counter() - started
         return {"step": self.step, "epoch": self.steps[self.step - 1][0], "validation": measures}
 
-    def progress(self) -> Progress:
-        """Returns where the run stands."""
+    def tokens_per_s(self) -> float:
+        """Returns the tokens without padding per second of training since this process took the run up."""
         tokens, seconds = self._started_with
-        rate = (self.report.n_tokens - tokens) / max(1e-9, self.report.train_s - seconds)
+        return (self.report.n_tokens - tokens) / max(1e-9, self.report.train_s - seconds)
+
+    def show(self, progress: Progress) -> None:
+        """Tells how far the run is."""
         total = self.train.n_tokens() * self.settings.epochs
-        return Progress(self.step, self.n_steps, self.report.n_tokens, total, self._shown_loss, rate)
+        note = f"loss {self._shown_loss:.4f}, {self.tokens_per_s():,.0f} tokens/s"
+        progress(self.report.n_tokens, total, note)
 
     def _finite_loss_sum(self) -> float:
         loss: float = self._loss_sum.item()
         if not math.isfinite(loss):
             raise JobError(
-                f"the loss is {loss} at step {self.step}; the weights are lost. Lower --lr (it was {self.settings.lr:g})."
+                f"the loss is {loss} at step {self.step}; the weights are lost. "
+                f"Lower --lr (it was {self.settings.lr:g})."
             )
         return loss
 
@@ -382,9 +371,7 @@ def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, 
     net.eval()
     per_item: dict[int, Any] = {}
     for batch, logits in read_logits(net, data, items, batch_tokens=batch_tokens, pad_id=pad_id):
-        counts = np.diff(data.position_starts)[batch[:, None] * data.group + np.arange(data.group)].sum(
-            axis=1
-        )
+        counts = np.diff(data.position_starts)[batch[:, None] * data.group + np.arange(data.group)].sum(axis=1)
         for item, part in zip(batch.tolist(), np.split(logits.numpy(), np.cumsum(counts)[:-1]), strict=True):
             per_item[item] = part
     net.train(was_training)
@@ -394,43 +381,59 @@ def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, 
     targets_of = [data.targets[a:b].astype(float) for a, b in zip(first, last, strict=True)]
     if net.kind == "bt":
         measures = _measures_of_pairs(logits_of, targets_of)
+    elif net.kind == "prm":
+        measures = _measures_of_steps(logits_of, targets_of)
     else:
-        measures = _measures_of_solutions(net.kind, logits_of, targets_of, data.problems[items])
-    if net.kind == "prm":
-        measures |= _measures_of_steps(logits_of, targets_of)
+        measures = _measures_of_solutions(logits_of, targets_of, data.problems[items])
     return {key: None if value is None or math.isnan(value) else value for key, value in measures.items()}
 
 
 def _measures_of_steps(logits_of: list[Any], targets_of: list[Any]) -> Measures:
-    """`step_accuracy` and `step_auc` over all labelled steps, `step_share_right` as their base rate."""
+    """Measures of a PRM by step and by first error: rows end at their first error, so a product favours wrong ones.
+
+    `loss` per step; `step_accuracy`, `step_auc`, and their base rate `step_share_right`; `wrong_found`, the share of
+    solutions with an error whose first error is the first step below 0.5; `right_passed`, the share of the others
+    without a step below 0.5; `f1`, their harmonic mean (as ProcessBench defines it).
+    """
     logits, targets = np.concatenate(logits_of), np.concatenate(targets_of)
     right = targets > 0.5
+    hits: dict[bool, list[bool]] = {True: [], False: []}
+    for z, t in zip(logits_of, targets_of, strict=True):
+        expected = _first(t <= 0.5)
+        hits[expected is None].append(_first(z <= 0.0) == expected)
+    passed, found = (float(np.mean(hits[key])) if hits[key] else math.nan for key in (True, False))
     return {
+        "loss": _mean_loss(logits, targets),
         "step_accuracy": float(np.mean((logits > 0) == right)),
         "step_auc": auc(logits, right),
         "step_share_right": float(np.mean(right)),
+        "wrong_found": found,
+        "right_passed": passed,
+        "f1": 2 * found * passed / (found + passed) if found + passed > 0 else found + passed,
+        "n": float(len(targets_of)),
     }
 
 
-def _measures_of_solutions(
-    kind: str, logits_of: list[Any], targets_of: list[Any], problems: Ints
-) -> Measures:
-    """`loss` per target; then by solution (PRM: product over its labelled steps, right if all of them are;
-    ORM: last token) `accuracy` at 0.5, `auc` pooled, `within_problem_auc` and the `n_problems_with_both` it
-        is the mean of.
+def _first(mask: Any) -> int | None:
+    return int(mask.argmax()) if mask.any() else None
+
+
+def _mean_loss(logits: Any, targets: Any) -> float:
+    return float((np.logaddexp(0.0, logits) - targets * logits).mean())
+
+
+def _measures_of_solutions(logits_of: list[Any], targets_of: list[Any], problems: Ints) -> Measures:
+    """Measures of an ORM: `loss` per token; by solution, at the last token, `accuracy` at 0.5, `auc` pooled,
+
+    `within_problem_auc` and the `n_problems_with_both` it is the mean of.
     """
-    logits, targets = np.concatenate(logits_of), np.concatenate(targets_of)
-    losses = np.logaddexp(0.0, logits) - targets * logits
-    if kind == "prm":
-        scores = np.array([np.exp(-np.logaddexp(0.0, -z).sum()) for z in logits_of])
-    else:
-        scores = np.array([1 / (1 + np.exp(-z[-1])) for z in logits_of])
-    right = np.array([t.min() > 0.5 for t in targets_of])
-    within, n_problems = within_problem_auc(problems, scores, right)
+    last = np.array([z[-1] for z in logits_of])
+    right = np.array([t[-1] > 0.5 for t in targets_of])
+    within, n_problems = within_problem_auc(problems, last, right)
     return {
-        "loss": float(losses.mean()),
-        "accuracy": float(np.mean((scores > 0.5) == right)),
-        "auc": auc(scores, right),
+        "loss": _mean_loss(np.concatenate(logits_of), np.concatenate(targets_of)),
+        "accuracy": float(np.mean((last > 0) == right)),
+        "auc": auc(last, right),
         "within_problem_auc": within,
         "n_problems_with_both": float(n_problems),
         "n": float(len(right)),

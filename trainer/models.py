@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from stepmark.errors import SettingsError
-from trainer.rows import Kind
+
+from .rows import Kind
 
 Layout = Literal["causal-lm", "token-classification", "sequence-classification"]
 """How the weights of a checkpoint are laid out."""
@@ -47,9 +48,7 @@ class RewardNet(nn.Module):
             return
         head = model.get_output_embeddings()
         if getattr(head, "bias", None) is not None:
-            raise SettingsError(
-                f"{type(model).__name__} has an LM head with a bias, which is not supported here."
-            )
+            raise SettingsError(f"{type(model).__name__} has an LM head with a bias, which is not supported here.")
         if head.weight is not model.get_input_embeddings().weight:
             # Untied: training two rows of their own spares gradients and optimizer states of V rows.
             head.weight.requires_grad_(False)
@@ -166,16 +165,12 @@ def build_net(base: str, kind: Kind, tokenizer: Any, *, label_ids: tuple[int, in
             raise SettingsError(f"no model could be loaded from {base!r}: {err}") from err
         is_classifier = any("ForSequenceClassification" in name for name in config.architectures or [])
         if is_classifier and kind == "prm":
-            raise SettingsError(
-                f"{base!r} is a sequence classifier; a process reward model needs a causal LM."
-            )
+            raise SettingsError(f"{base!r} is a sequence classifier; a process reward model needs a causal LM.")
         if is_classifier:
             model = _pretrained("AutoModelForSequenceClassification", base)
             _fit_vocabulary(model, tokenizer)
             if model.config.num_labels != 1:
-                raise SettingsError(
-                    f"{base!r} has {model.config.num_labels} labels; a reward model here has one."
-                )
+                raise SettingsError(f"{base!r} has {model.config.num_labels} labels; a reward model here has one.")
         else:
             model = _pretrained("AutoModelForCausalLM", base)
             _fit_vocabulary(model, tokenizer)

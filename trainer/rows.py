@@ -72,9 +72,8 @@ def split_files(data: Path, config: str, split: str) -> list[Path]:
     """
     folder = data / config
     pattern = re.compile(rf"{re.escape(split)}-(\d{{5}})-of-(\d{{5}})\.(jsonl|parquet)")
-    found = sorted(
-        (match, path) for path in folder.glob(f"{split}-*") if (match := pattern.fullmatch(path.name))
-    )
+    paths = sorted(folder.glob(f"{split}-*"))
+    found = [(match, path) for path in paths if (match := pattern.fullmatch(path.name))]
     if not found:
         return []
     endings = {match[3] for match, _ in found}
@@ -82,9 +81,7 @@ def split_files(data: Path, config: str, split: str) -> list[Path]:
     numbers = [int(match[1]) for match, _ in found]
     if len(endings) > 1 or len(totals) > 1 or numbers != list(range(totals.pop())):
         names = ", ".join(path.name for _, path in found)
-        raise InputError(
-            f"{folder}: the shards of {split} are not one complete set: {names}. Export it again."
-        )
+        raise InputError(f"{folder}: the shards of {split} are not one complete set: {names}. Export it again.")
     return [path for _, path in found]
 
 
@@ -141,9 +138,7 @@ def _messages(value: object, column: str) -> Prompt:
         raise ValueError(f"{column} must be a text or a list of messages, not {value!r}")
     out = []
     for message in value:
-        role, content = (
-            (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
-        )
+        role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
         if not isinstance(role, str) or not isinstance(content, str):
             raise ValueError(f"{column}: a message needs a role and a text content, not {message!r}")
         out.append((role, content))
@@ -162,9 +157,7 @@ def _completion(value: object, column: str) -> str:
 
 
 def _target(value: object, column: str) -> float:
-    if isinstance(value, bool) or (
-        isinstance(value, (int, float)) and 0 <= value <= 1 and math.isfinite(value)
-    ):
+    if isinstance(value, bool) or (isinstance(value, (int, float)) and 0 <= value <= 1 and math.isfinite(value)):
         return float(value)
     raise ValueError(f"{column} must be true, false or a number from 0 to 1, not {value!r}")
 
@@ -174,9 +167,7 @@ def _prm_row(raw: Mapping[str, Any]) -> PrmRow:
     if not isinstance(completions, list) or not isinstance(labels, list):
         raise ValueError("completions and labels must be lists")
     if len(completions) != len(labels):
-        raise ValueError(
-            f"{len(completions)} completions but {len(labels)} labels; there must be one label each"
-        )
+        raise ValueError(f"{len(completions)} completions but {len(labels)} labels; there must be one label each")
     if not completions:
         raise ValueError("completions is empty")
     return PrmRow(
@@ -203,9 +194,7 @@ def _pair_row(raw: Mapping[str, Any]) -> PairRow:
         raise ValueError(f"margin must be a number, not {margin!r}")
     if raw.get("prompt") is not None:
         prompt = as_prompt(raw["prompt"])
-        return PairRow(
-            prompt, _completion(chosen, "chosen"), _completion(rejected, "rejected"), float(margin)
-        )
+        return PairRow(prompt, _completion(chosen, "chosen"), _completion(rejected, "rejected"), float(margin))
     whole_chosen, whole_rejected = _messages(chosen, "chosen"), _messages(rejected, "rejected")
     prompt = whole_chosen[:-1]
     last_roles = (whole_chosen[-1][0], whole_rejected[-1][0])

@@ -19,9 +19,11 @@ import torch
 
 from stepmark import __version__
 from stepmark.errors import InputError, SettingsError
-from trainer.batches import TokenSet
-from trainer.loop import FitReport, FitSettings, Progress, fit
-from trainer.models import (
+from stepmark.progress import Progress, silent
+
+from .batches import TokenSet
+from .loop import FitReport, FitSettings, fit
+from .models import (
     Layout,
     RewardNet,
     add_special_token,
@@ -31,8 +33,8 @@ from trainer.models import (
     n_parameters,
     save_net,
 )
-from trainer.render import Renderer, RowCounts, encode_rows, label_token_ids
-from trainer.rows import CONFIG_OF, Kind, data_fingerprint, read_rows, split_files
+from .render import Renderer, RowCounts, encode_rows, label_token_ids
+from .rows import CONFIG_OF, Kind, data_fingerprint, read_rows, split_files
 
 MANIFEST = "stepmark.json"
 """Written last into a trained model's folder; says what the model is and where it comes from."""
@@ -98,7 +100,7 @@ def train_reward_model(
     settings: TrainSettings | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Progress = silent,
     on_message: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
     """Trains a reward model of `kind` and returns what stands in its `stepmark.json`.
@@ -111,7 +113,7 @@ def train_reward_model(
         settings: the flags.
         resume: continue the interrupted run in `out`; a finished one is returned as it is.
         overwrite: replace an earlier run in `out`.
-        on_progress: called a few times a second while training.
+        progress: told the tokens done and to do, a few times a second.
         on_message: told what was chosen and counted.
 
     Raises:
@@ -122,9 +124,7 @@ def train_reward_model(
     _check_settings(settings, kind)
     device = _device(settings.device)
     if not split_files(data, CONFIG_OF[kind], "train"):
-        raise InputError(
-            f"{data} has no {CONFIG_OF[kind]}/train-00000-of-0000N.jsonl or .parquet; export one there."
-        )
+        raise InputError(f"{data} has no {CONFIG_OF[kind]}/train-00000-of-0000N.jsonl or .parquet; export one there.")
     tokenizer, renderer, label_ids = _tokens(model, kind, settings)
     _prepare_folder(out, resume=resume, overwrite=overwrite)
     torch.manual_seed(settings.seed)
@@ -182,7 +182,7 @@ def train_reward_model(
             pad_id=tokenizer.pad_token_id,
             identity=identity,
             resume=resume,
-            on_progress=on_progress,
+            progress=progress,
         )
     layout = settings.layout or default_layout(kind)
     save_net(net.to("cpu"), out, layout=layout)
@@ -241,9 +241,7 @@ def _check_settings(settings: TrainSettings, kind: Kind) -> None:
         raise SettingsError("--centre and --seed must not be negative.")
     wanted = ("causal-lm", "token-classification") if kind == "prm" else ("sequence-classification",)
     if settings.layout is not None and settings.layout not in wanted:
-        raise SettingsError(
-            f"--layout {settings.layout} is not for this kind; choose from {', '.join(wanted)}."
-        )
+        raise SettingsError(f"--layout {settings.layout} is not for this kind; choose from {', '.join(wanted)}.")
 
 
 def _device(name: str) -> torch.device:
@@ -254,9 +252,7 @@ def _device(name: str) -> torch.device:
     except RuntimeError as err:
         raise SettingsError(f"--device {name} is no device: {err}") from err
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SettingsError(
-            f"--device {name}, but torch {torch.__version__} sees no GPU here; use --device cpu."
-        )
+        raise SettingsError(f"--device {name}, but torch {torch.__version__} sees no GPU here; use --device cpu.")
     return device
 
 
@@ -287,10 +283,12 @@ def _prepare_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise SettingsError("--resume continues a run and --overwrite deletes it; choose one.")
     if out.exists() and not out.is_dir():
         raise SettingsError(f"--out {out} is a file.")
-    if out.is_dir() and any(out.iterdir()) and not resume:
+    if out.is_dir() and any(out.iterdir()):
         is_run = any((out / name).exists() for name in (MANIFEST, "checkpoint.pt", "log.jsonl"))
-        if overwrite and is_run:
+        if is_run and overwrite:
             shutil.rmtree(out)
+        elif is_run and resume:
+            return
         elif is_run:
             raise SettingsError(
                 f"{out} holds an earlier run; continue it with --resume or replace it with --overwrite."

@@ -36,9 +36,7 @@ _define(
 )
 _define("time", {"s sec second": 1, "min minute": 60, "h hr hour": 3600, "day": 86400, "week": 7 * 86400})
 _define("calendar", {"month": 1, "yr year": 12})
-_define(
-    "mass", {"mg": Fraction(1, 1000), "g gram": 1, "kg kilogram": 1000, "lb": _POUND, "oz ounce": _POUND / 16}
-)
+_define("mass", {"mg": Fraction(1, 1000), "g gram": 1, "kg kilogram": 1000, "lb": _POUND, "oz ounce": _POUND / 16})
 _define("volume", {"ml milliliter millilitre": Fraction(1, 1000), "l liter litre": 1})
 _define("us_volume", {"cup": 1, "pint": 2, "quart": 4, "gallon": 16})
 _define("us_money", {"$ dollar usd buck": 1, "¢ cent": Fraction(1, 100)})

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,18 +14,18 @@ from .progress import progress_bar
 def score(
     model: Annotated[Path, typer.Option(help="Folder of a reward model that `stepmark train` wrote.")],
     db: Db = None,
-    name: Annotated[str | None, typer.Option(help="Store the scores under this name [default: the folder's].")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Store the scores under this name [default: the folder's].")
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Only problems of sources like this; * is any text.")] = None,
-    how: Annotated[str, typer.Option(help="A PRM's solution score: product, min, mean or last of its steps.")] = "product",
+    how: Annotated[
+        Literal["product", "min", "mean", "last"], typer.Option(help="How a PRM's steps make the solution's score.")
+    ] = "product",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; small models are fastest with one.")] = 1,
     json: Json = False,
 ) -> None:
     """Scores the solutions that this reward model has not scored yet; run again, it goes on where it stopped."""
-    from stepmark.errors import SettingsError
-
-    if how not in ("product", "min", "mean", "last"):
-        raise SettingsError(f"--how {how!r} is unknown; use product, min, mean or last")
     import torch
 
     from db.connect import open_database
@@ -35,7 +35,13 @@ def score(
     engine = open_database(database_url(db))
     with progress_bar("score") as show:
         report = score_solutions(
-            engine, model, name=name, source=source, how=how, device=device, progress=show  # type: ignore[arg-type]
+            engine,
+            model,
+            name=name,
+            source=source,
+            how=how,
+            device=device,
+            progress=show,
         )
     if json:
         print_json(dataclasses.asdict(report))

@@ -1,9 +1,14 @@
 """`stepmark train`: one command for each kind of reward model."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from .options import Json
+from .output import print_counts, print_json
+from .progress import progress_bar
 
 app = typer.Typer(
     no_args_is_help=True, help="Train reward models on an exported set; the same command on CPU and GPU."
@@ -17,9 +22,7 @@ LrOption = Annotated[
     float | None,
     typer.Option("--lr", help="Peak learning rate [default: 1e-3 below 5 M parameters, else 2e-5 or 1e-5]."),
 ]
-BatchOption = Annotated[
-    int, typer.Option("--batch-tokens", help="Tokens of a micro-batch, padding included.")
-]
+BatchOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens of a micro-batch, padding included.")]
 AccumulateOption = Annotated[int, typer.Option("--accumulate", help="Micro-batches of an optimizer step.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the batch order and of dropout.")]
 LengthOption = Annotated[
@@ -33,7 +36,6 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cu
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")]
 CheckpointOption = Annotated[int, typer.Option("--checkpoint-every", help="Steps between checkpoints.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
 @app.command()
@@ -50,9 +52,7 @@ def prm(
     threads: ThreadsOption = None,
     device: DeviceOption = "auto",
     step_token: Annotated[str, typer.Option(help="Token after each segment.")] = "<|prm_label|>",
-    add_step_token: Annotated[
-        bool, typer.Option("--add-step-token", help="Add it to the tokenizer.")
-    ] = False,
+    add_step_token: Annotated[bool, typer.Option("--add-step-token", help="Add it to the tokenizer.")] = False,
     positive: Annotated[str, typer.Option(help="Token whose LM-head row says right.")] = "+",
     negative: Annotated[str, typer.Option(help="Token whose LM-head row says wrong.")] = "-",
     layout: Annotated[
@@ -61,7 +61,7 @@ def prm(
     checkpoint_every: CheckpointOption = 500,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
+    json: Json = False,
 ) -> None:
     """Train a process reward model: is each step right."""
     settings = dict(
@@ -80,7 +80,7 @@ def prm(
         layout=layout,
         checkpoint_every=checkpoint_every,
     )
-    _train("prm", data, model, out, settings, resume=resume, overwrite=overwrite, as_json=as_json)
+    _train("prm", data, model, out, settings, resume=resume, overwrite=overwrite, as_json=json)
 
 
 @app.command()
@@ -99,7 +99,7 @@ def orm(
     checkpoint_every: CheckpointOption = 500,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
+    json: Json = False,
 ) -> None:
     """Train an outcome reward model: is the final answer right."""
     settings = dict(
@@ -113,7 +113,7 @@ def orm(
         device=device,
         checkpoint_every=checkpoint_every,
     )
-    _train("orm", data, model, out, settings, resume=resume, overwrite=overwrite, as_json=as_json)
+    _train("orm", data, model, out, settings, resume=resume, overwrite=overwrite, as_json=json)
 
 
 @app.command()
@@ -133,7 +133,7 @@ def bt(
     checkpoint_every: CheckpointOption = 500,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
+    json: Json = False,
 ) -> None:
     """Train a Bradley-Terry reward model: which of two solutions is preferred."""
     settings = dict(
@@ -148,7 +148,7 @@ def bt(
         centre=centre,
         checkpoint_every=checkpoint_every,
     )
-    _train("bt", data, model, out, settings, resume=resume, overwrite=overwrite, as_json=as_json)
+    _train("bt", data, model, out, settings, resume=resume, overwrite=overwrite, as_json=json)
 
 
 def _train(
@@ -162,22 +162,9 @@ def _train(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    import json
-
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from trainer.train import TrainSettings, train_reward_model
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("training {task.fields[kind]}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %  loss {task.fields[loss]}  {task.fields[rate]} tokens/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=None, kind=kind, loss="-", rate="-")
+    with progress_bar(f"train {kind}") as show:
         report = train_reward_model(
             kind,
             data=data,
@@ -186,20 +173,15 @@ def _train(
             settings=TrainSettings(**settings),
             resume=resume,
             overwrite=overwrite,
-            on_message=console.log,
-            on_progress=lambda at: bar.update(
-                task,
-                completed=at.n_tokens,
-                total=at.n_tokens_total,
-                loss=f"{at.loss:.4f}",
-                rate=f"{at.tokens_per_s:,.0f}",
-            ),
+            progress=show,
+            on_message=lambda message: print(message, file=sys.stderr),
         )
     if as_json:
-        print(json.dumps(report))
+        print_json(report)
         return
-    print(
-        f"{out}: {kind}, {report['n_steps']} steps, {report['n_tokens']:,} tokens, {report['timings_s']['train']} s"
-    )
+    for split, counts in report["rows"].items():
+        print_counts(f"train {kind}, {split}", read=counts["read"], kept=counts["kept"], dropped=counts["dropped"])
+    seconds = report["timings_s"]["train"]
+    print(f"{out}: {report['n_steps']} steps, {report['n_tokens']:,} tokens in {seconds} s")
     for name, value in report["metrics"].items():
         print(f"  {name:24} {'-' if value is None else format(value, '.4f')}")

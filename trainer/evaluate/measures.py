@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def auc(
-    scores: Sequence[float] | npt.NDArray[np.floating], right: Sequence[bool] | npt.NDArray[np.bool_]
-) -> float:
+def auc(scores: Sequence[float] | npt.NDArray[np.floating], right: Sequence[bool] | npt.NDArray[np.bool_]) -> float:
     """Returns the chance that a right one scores above a wrong one, ties counted half; NaN if one kind is
     absent.
 

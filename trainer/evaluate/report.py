@@ -31,9 +31,7 @@ def best_of_n_table(report: dict[str, Any]) -> list[Table]:
     """Returns the accuracies (with their deviation over seeds) and the paired differences as tables."""
     table = report["best_of_n"]
     methods = [method for method in STYLES if method in next(iter(table.values()))]
-    accuracy = Table(
-        "N", *(method.replace("_", " + ") for method in methods), title="share of problems solved"
-    )
+    accuracy = Table("N", *(method.replace("_", " + ") for method in methods), title="share of problems solved")
     for n, cells in table.items():
         accuracy.add_row(n, *(_cell(cells[method]) for method in methods))
     names = list(next(iter(report["differences"].values())))

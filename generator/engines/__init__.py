@@ -1,0 +1,37 @@
+"""The engines, by name; each module imports its heavy library only when its engine is opened."""
+
+from stepmark.engine import Engine
+from stepmark.errors import SettingsError
+
+ENGINES = ("openai", "transformers")
+
+
+def open_engine(
+    name: str,
+    model: str,
+    *,
+    base_url: str,
+    api_key: str | None = None,
+    concurrency: int = 50,
+    batch_tokens: int = 32768,
+    threads: int | None = None,
+    workers: int = 1,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> Engine:
+    """Opens the engine `name` on a model; each engine takes the options that it has and leaves the others.
+
+    Raises:
+        SettingsError: There is no such engine.
+    """
+    if name == "openai":
+        from .openai import OpenAIEngine
+
+        return OpenAIEngine(model, base_url=base_url, api_key=api_key, concurrency=concurrency)
+    if name == "transformers":
+        from .transformers import TransformersEngine
+
+        return TransformersEngine(
+            model, device=device, dtype=dtype, threads=threads, batch_tokens=batch_tokens, workers=workers
+        )
+    raise SettingsError(f"there is no engine {name!r}; use one of: {', '.join(ENGINES)}")

@@ -1,0 +1,120 @@
+"""A chat completion server for tests: real HTTP on loopback, answers that can be foretold, faults on demand."""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with a call; by default nothing."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    is_dropped: bool = False
+    n: int | None = None
+    """Choices in the answer, instead of as many as were asked for."""
+
+
+NO_FAULT = Fault()
+
+
+def foretold_text(question: str, seed: int, index: int) -> str:
+    """The text that the server answers: it names the question, so that a wrong join shows."""
+    digest = hashlib.sha256(f"{question}/{seed}/{index}".encode()).hexdigest()
+    return f"Step 1: {question}\n\nStep 2: {digest[:8]}\n\n# Answer\n\n{int(digest[:4], 16)}"
+
+
+class CompletionServer:
+    """Runs from `start` to `stop`; `asked` holds the body of every call, in order of arrival."""
+
+    def __init__(
+        self, *, latency_s: float = 0.0, fault: Callable[[int, dict[str, Any]], Fault] = lambda number, body: NO_FAULT
+    ) -> None:
+        self.latency_s = latency_s
+        self.fault = fault
+        self.asked: list[dict[str, Any]] = []
+        self.keys: set[str] = set()
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._lock = threading.Lock()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with server._lock:
+                    number = len(server.asked)
+                    server.asked.append(body)
+                    server.keys.add(self.headers["authorization"])
+                    server._in_flight += 1
+                    server.most_in_flight = max(server.most_in_flight, server._in_flight)
+                try:
+                    time.sleep(server.latency_s)
+                    self._answer(server.fault(number, body), body)
+                except (BrokenPipeError, ConnectionResetError):
+                    self.close_connection = True  # the client was killed
+                finally:
+                    with server._lock:
+                        server._in_flight -= 1
+
+            def _answer(self, fault: Fault, body: dict[str, Any]) -> None:
+                if fault.is_dropped:
+                    self.close_connection = True
+                    return
+                content = fault.body
+                if content is None and fault.status == 200:
+                    content = json.dumps(completion(body, fault.n)).encode()
+                content = content if content is not None else b'{"error": {"message": "injected"}}'
+                self.send_response(fault.status)
+                for name, value in {"content-type": "application/json", **fault.headers}.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                pass  # clients are killed in these tests
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> "CompletionServer":
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def completion(body: dict[str, Any], n: int | None = None) -> dict[str, Any]:
+    """The body of a right answer; its choices stand in reverse, since their `index` says which is which."""
+    question = body["messages"][-1]["content"]
+    choices = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": foretold_text(question, body["seed"], index)},
+            "finish_reason": "stop",
+        }
+        for index in range(body["n"] if n is None else n)
+    ]
+    usage = {"prompt_tokens": len(question.split()), "completion_tokens": 7 * len(choices)}
+    return {"object": "chat.completion", "choices": choices[::-1], "usage": usage}
