@@ -155,10 +155,11 @@ class RowLimits:
         """Whether to keep a row with this key; rows of one problem come one after the other."""
         if problem_id != self._problem_id:
             self._problem_id, self._seen, self._n_kept = problem_id, set(), 0
-        if key in self._seen and not self._selection.keep_duplicates:
-            self._counts.dropped["duplicate"] += 1
-            return False
-        self._seen.add(key)
+        if not self._selection.keep_duplicates:
+            if key in self._seen:
+                self._counts.dropped["duplicate"] += 1
+                return False
+            self._seen.add(key)
         most = self._selection.max_per_problem
         if most is not None and self._n_kept >= most:
             self._counts.dropped["over_max_per_problem"] += 1
