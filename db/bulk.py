@@ -16,7 +16,7 @@ COPY_FROM = 50
 
 def table_of(model: type) -> sa.Table:
     """The table behind a model."""
-    table = sa.inspect(model).local_table
+    table: object = sa.inspect(model).local_table
     assert isinstance(table, sa.Table)
     return table
 

@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import InternalTraversal
 
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """Integer key: 64 bits on PostgreSQL, the rowid on SQLite."""
@@ -59,7 +60,9 @@ class utc_now(FunctionElement[dt.datetime]):  # noqa: N801 - reads as an SQL fun
     """The database's clock, plus `offset_s` whole seconds; leases use it, so that hosts' clocks do not matter."""
 
     type = UtcDateTime()
-    inherit_cache = False
+    # The compiled form of a statement is kept and used again; the offset belongs to what tells two apart.
+    _traverse_internals = [*FunctionElement._traverse_internals, ("offset_s", InternalTraversal.dp_plain_obj)]  # noqa: RUF012
+    inherit_cache = True
 
     def __init__(self, offset_s: int = 0) -> None:
         super().__init__()

@@ -112,6 +112,8 @@ class ScoredSolution:
     text_hash: str
     answer: str | None
     outcome: bool | None
+    is_verified: bool
+    """Whether somebody looked; a verified solution without outcome has an answer that cannot be read."""
     scores: dict[str, float]
     """By name of the reward model; a model that did not score it has no entry."""
 
@@ -125,7 +127,12 @@ def scored_solutions(engine: sa.Engine, reward_models: Iterable[str], *, source:
     with reading(engine) as session:
         rows = session.execute(
             sa.select(
-                Solution.problem_id, Solution.solution_id, Solution.text_hash, Solution.answer, Solution.outcome
+                Solution.problem_id,
+                Solution.solution_id,
+                Solution.text_hash,
+                Solution.answer,
+                Solution.outcome,
+                Solution.outcome_rule,
             )
             .where(in_source(Solution.problem_id, source))
             .order_by(Solution.problem_id, Solution.solution_id)
@@ -140,7 +147,13 @@ def scored_solutions(engine: sa.Engine, reward_models: Iterable[str], *, source:
         by_solution.setdefault(solution_id, {})[reward_model] = value
     return [
         ScoredSolution(
-            r.problem_id, r.solution_id, r.text_hash, r.answer, r.outcome, by_solution.get(r.solution_id, {})
+            problem_id=r.problem_id,
+            solution_id=r.solution_id,
+            text_hash=r.text_hash,
+            answer=r.answer,
+            outcome=r.outcome,
+            is_verified=r.outcome_rule is not None,
+            scores=by_solution.get(r.solution_id, {}),
         )
         for r in rows
     ]

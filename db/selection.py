@@ -16,10 +16,11 @@ def in_source(
     """
     if pattern is None:
         return sa.true()
-    return sa.exists().where(ProblemSource.problem_id == problem_id, _like(ProblemSource.source, pattern))
+    return sa.exists().where(ProblemSource.problem_id == problem_id, name_like(ProblemSource.source, pattern))
 
 
-def _like(column: Any, pattern: str) -> sa.ColumnElement[bool]:
+def name_like(column: Any, pattern: str) -> sa.ColumnElement[bool]:
+    """Whether a name matches `pattern` (`*` stands for any text), in upper or lower case, on both databases."""
     escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")
-    result: sa.ColumnElement[bool] = column.like(escaped, escape="\\")
+    result: sa.ColumnElement[bool] = column.ilike(escaped, escape="\\")
     return result

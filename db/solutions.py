@@ -29,9 +29,9 @@ class AddedSolutions:
 
 
 def solution_text_hash(statement_hash: str, text: str) -> str:
-    """The hash of a solution: equal texts on one problem share it, whitespace at the ends aside.
+    r"""The hash of a solution: equal texts on one problem share it, whitespace at the ends aside.
 
-    >>> solution_text_hash("0" * 32, "9 + 7 = 16") == solution_text_hash("0" * 32, "9 + 7 = 16\\n")
+    >>> solution_text_hash("0" * 32, "9 + 7 = 16") == solution_text_hash("0" * 32, "9 + 7 = 16\n")
     True
     >>> solution_text_hash("0" * 32, "9 + 7 = 16") == solution_text_hash("1" * 32, "9 + 7 = 16")
     False
@@ -46,7 +46,7 @@ def solutions_of_keys(session: Session, source: str, keys: Sequence[str]) -> dic
             Solution.source == source, Solution.source_key.in_(keys)
         )
     )
-    return {key: known for key, known in found}
+    return {key: known for key, known in found if key is not None}
 
 
 def add_solutions(

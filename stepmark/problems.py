@@ -33,6 +33,10 @@ _SPACE_BEFORE_STOP = re.compile(r"\s+(?=[.,;:?!](?:\s|$))")
 _NUMBER = re.compile(r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+")
 _FRACTION = re.compile(rf"{MASK}(?:\s*/\s*|\s+){MASK}\s*/\s*{MASK}|{MASK}\s*/\s*{MASK}")
 _TOKEN = re.compile(rf"{MASK}|[^\W\d_]+(?:'[^\W\d_]+)?|[^\w\s]")
+_TWICE = re.compile(r"\b(?:twice|thrice)\b")
+_HALF = re.compile(r"\bhalf\b")
+_HYPHEN = re.compile(rf"(?<=[^\W\d_])-|(?<={MASK})-(?=[^\W\d_])")
+_PLURAL = re.compile(r"(?<=[^\W\d_]{3})(?<!s)s\b")
 _SENTENCE_MARKS = frozenset(".,;:?\"'")
 
 
@@ -69,16 +73,19 @@ def statement_hash(text: str) -> str:
 def masked_signature(text: str) -> str:
     """A statement with its numbers masked, for telling families.
 
-    Numbers in digits (with commas, decimals, fractions) and in words become `#`; case, white space and
-    sentence marks go; operators, currency and percent signs stay.
+    Numbers in digits (with commas, decimals, fractions) and in words (`half` and `twice` too) become `#`.
+    Case, white space, hyphens, sentence marks and the plural's `s` go, since they change with the numbers;
+    operators, currency and percent signs stay.
 
     >>> masked_signature("Tom has 1,200 eggs and sells 1/2 of them at $2.50.")
-    'tom has # eggs and sells # of them at $ #'
-    >>> masked_signature("Tom has twenty-five eggs and sells 3/4 of them at $3.")
-    'tom has # eggs and sells # of them at $ #'
+    'tom has # egg and sell # of them at $ #'
+    >>> masked_signature("Tom has one egg and sells half of them at $3.")
+    'tom has # egg and sell # of them at $ #'
     """
     masked = NUMBER_WORDS.sub(MASK, normalise_statement(text).replace(MASK, " ").casefold())
+    masked = _HALF.sub(MASK, _TWICE.sub(f"{MASK} times", masked))
     masked = _FRACTION.sub(MASK, _NUMBER.sub(MASK, masked))
+    masked = _PLURAL.sub("", _HYPHEN.sub(" ", masked))
     return " ".join(token for token in _TOKEN.findall(masked) if token not in _SENTENCE_MARKS)
 
 

@@ -56,8 +56,17 @@ def split_solution(text: str) -> SplitSolution:
         parts = re.split(r"\n(?:[ \t]*\n)+", text)
     else:
         parts = text.split("\n")
-    bare = (_STEP_PREFIX.sub("", part).strip() for part in parts)
+    bare = (bare_step(part) for part in parts)
     return SplitSolution(tuple(step for step in bare if step), answer)
+
+
+def bare_step(text: str) -> str:
+    """A single step without `Step k:` and the white space around it; empty where nothing else was there.
+
+    >>> bare_step("Step 1: 9 + 7 = 16 ")
+    '9 + 7 = 16'
+    """
+    return _STEP_PREFIX.sub("", text).strip()
 
 
 def render_step(index: int, step: str) -> str:

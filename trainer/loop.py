@@ -23,15 +23,19 @@ from torch import Tensor
 
 from stepmark.errors import JobError, SettingsError
 from stepmark.progress import Progress, silent
-from trainer.batches import Batch, Ints, TokenSet, collate, plan_batches
-from trainer.evaluate.measures import auc, within_problem_auc
-from trainer.losses import bradley_terry_loss, outcome_loss
-from trainer.models import RewardNet
+
+from .batches import Batch, Ints, TokenSet, collate, plan_batches
+from .evaluate.measures import auc, within_problem_auc
+from .losses import bradley_terry_loss, outcome_loss
+from .models import RewardNet
 
 EVALUATION_SHARE = 0.2
 """Tokens of an evaluation as a share of an epoch's. A forward pass costs a third of a training step, so an
 evaluation stays under a tenth of the compute."""
 
+
+SHOW_EVERY_S = 0.2
+"""Least time between two reports of progress."""
 
 Measures = dict[str, float | None]
 """Measures by name; None where one is not defined (an AUC without wrong ones)."""
@@ -172,7 +176,7 @@ def fit(
             if is_last_of_epoch and validation is not None and evaluator is not None:
                 _write_line(log, run.evaluate(validation, evaluator))
             now = time.perf_counter()
-            if now - shown_at > 0.2 or run.step == run.n_steps:
+            if now - shown_at > SHOW_EVERY_S or run.step == run.n_steps:
                 run.show(progress)
                 shown_at = now
             if interrupted.is_set():
@@ -377,41 +381,59 @@ def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, 
     targets_of = [data.targets[a:b].astype(float) for a, b in zip(first, last, strict=True)]
     if net.kind == "bt":
         measures = _measures_of_pairs(logits_of, targets_of)
+    elif net.kind == "prm":
+        measures = _measures_of_steps(logits_of, targets_of)
     else:
-        measures = _measures_of_solutions(net.kind, logits_of, targets_of, data.problems[items])
-    if net.kind == "prm":
-        measures |= _measures_of_steps(logits_of, targets_of)
+        measures = _measures_of_solutions(logits_of, targets_of, data.problems[items])
     return {key: None if value is None or math.isnan(value) else value for key, value in measures.items()}
 
 
 def _measures_of_steps(logits_of: list[Any], targets_of: list[Any]) -> Measures:
-    """`step_accuracy` and `step_auc` over all labelled steps, `step_share_right` as their base rate."""
+    """Measures of a PRM by step and by first error: rows end at their first error, so a product favours wrong ones.
+
+    `loss` per step; `step_accuracy`, `step_auc`, and their base rate `step_share_right`; `wrong_found`, the share of
+    solutions with an error whose first error is the first step below 0.5; `right_passed`, the share of the others
+    without a step below 0.5; `f1`, their harmonic mean (as ProcessBench defines it).
+    """
     logits, targets = np.concatenate(logits_of), np.concatenate(targets_of)
     right = targets > 0.5
+    hits: dict[bool, list[bool]] = {True: [], False: []}
+    for z, t in zip(logits_of, targets_of, strict=True):
+        expected = _first(t <= 0.5)
+        hits[expected is None].append(_first(z <= 0.0) == expected)
+    passed, found = (float(np.mean(hits[key])) if hits[key] else math.nan for key in (True, False))
     return {
+        "loss": _mean_loss(logits, targets),
         "step_accuracy": float(np.mean((logits > 0) == right)),
         "step_auc": auc(logits, right),
         "step_share_right": float(np.mean(right)),
+        "wrong_found": found,
+        "right_passed": passed,
+        "f1": 2 * found * passed / (found + passed) if found + passed > 0 else found + passed,
+        "n": float(len(targets_of)),
     }
 
 
-def _measures_of_solutions(kind: str, logits_of: list[Any], targets_of: list[Any], problems: Ints) -> Measures:
-    """`loss` per target; then by solution (PRM: product over its labelled steps, right if all of them are;
-    ORM: last token) `accuracy` at 0.5, `auc` pooled, `within_problem_auc` and the `n_problems_with_both` it
-        is the mean of.
+def _first(mask: Any) -> int | None:
+    return int(mask.argmax()) if mask.any() else None
+
+
+def _mean_loss(logits: Any, targets: Any) -> float:
+    return float((np.logaddexp(0.0, logits) - targets * logits).mean())
+
+
+def _measures_of_solutions(logits_of: list[Any], targets_of: list[Any], problems: Ints) -> Measures:
+    """Measures of an ORM: `loss` per token; by solution, at the last token, `accuracy` at 0.5, `auc` pooled,
+
+    `within_problem_auc` and the `n_problems_with_both` it is the mean of.
     """
-    logits, targets = np.concatenate(logits_of), np.concatenate(targets_of)
-    losses = np.logaddexp(0.0, logits) - targets * logits
-    if kind == "prm":
-        scores = np.array([np.exp(-np.logaddexp(0.0, -z).sum()) for z in logits_of])
-    else:
-        scores = np.array([1 / (1 + np.exp(-z[-1])) for z in logits_of])
-    right = np.array([t.min() > 0.5 for t in targets_of])
-    within, n_problems = within_problem_auc(problems, scores, right)
+    last = np.array([z[-1] for z in logits_of])
+    right = np.array([t[-1] > 0.5 for t in targets_of])
+    within, n_problems = within_problem_auc(problems, last, right)
     return {
-        "loss": float(losses.mean()),
-        "accuracy": float(np.mean((scores > 0.5) == right)),
-        "auc": auc(scores, right),
+        "loss": _mean_loss(np.concatenate(logits_of), np.concatenate(targets_of)),
+        "accuracy": float(np.mean((last > 0) == right)),
+        "auc": auc(last, right),
         "within_problem_auc": within,
         "n_problems_with_both": float(n_problems),
         "n": float(len(right)),

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from stepmark.errors import SettingsError
-from trainer.rows import Kind
+
+from .rows import Kind
 
 Layout = Literal["causal-lm", "token-classification", "sequence-classification"]
 """How the weights of a checkpoint are laid out."""

@@ -10,6 +10,7 @@ literal is broken apart with a space after its first character (one of a single 
 counted, so that it stays plain text.
 """
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,14 +20,18 @@ from typing import Any
 
 from stepmark.errors import InputError, SettingsError
 from stepmark.steps import SEPARATOR
-from trainer.batches import ReadSequence, TokenSet, TokenSetBuilder
-from trainer.rows import Kind, OrmRow, PairRow, PrmRow, Prompt, Row
+
+from .batches import ReadSequence, TokenSet, TokenSetBuilder
+from .rows import Kind, OrmRow, PairRow, PrmRow, Prompt, Row
 
 TOO_LONG = "longer than max_length"
 """Why a row was dropped: it has more tokens than the model is trained on. It is never cut."""
 
 _WINDOW = 1024
 """Rows tokenised at a time."""
+
+_PROMPTS_KEPT = 4096
+"""Prompts whose tokens are remembered: the solutions of a problem come close together."""
 
 
 @dataclass(slots=True)
@@ -63,7 +68,7 @@ class Renderer:
         """
         self.kind = kind
         self._tokenizer = tokenizer
-        self._prompts: dict[Prompt, tuple[int, list[int]]] = {}
+        self._prompts: dict[Prompt, list[int]] = {}
         self.n_special_literals = 0
         special = {str(token) for token in tokenizer.all_special_tokens}
         special |= {str(t.content) for t in tokenizer.added_tokens_decoder.values() if t.special}
@@ -87,19 +92,20 @@ class Renderer:
         self.n_special_literals += n
         return text
 
-    def prompt(self, prompt: Prompt) -> tuple[int, list[int]]:
-        """Returns the number of this prompt (equal prompts share one) and its tokens, ready for a solution.
+    def prompt_tokens(self, prompt: Prompt) -> list[int]:
+        """Returns the tokens of a prompt, ready for a solution; those of the last few thousand are kept.
 
         The tokenizer's chat template renders it with the generation prompt; a tokenizer without a template
         gets the contents and a line break, after its begin token where it normally sets one.
         """
         known = self._prompts.get(prompt)
         if known is None:
-            known = (len(self._prompts), self._prompt_tokens(prompt))
-            self._prompts[prompt] = known
+            if len(self._prompts) >= _PROMPTS_KEPT:
+                self._prompts.clear()
+            known = self._prompts[prompt] = self._render_prompt(prompt)
         return known
 
-    def _prompt_tokens(self, prompt: Prompt) -> list[int]:
+    def _render_prompt(self, prompt: Prompt) -> list[int]:
         messages = [{"role": role, "content": self.neutralise(content)} for role, content in prompt]
         if self._tokenizer.chat_template is None:
             text = SEPARATOR.join(message["content"] for message in messages) + "\n"
@@ -126,7 +132,7 @@ class Renderer:
         return [self._row_sequences(row, texts) for row in rows]
 
     def _row_sequences(self, row: Row, tokens_of: dict[str, list[int]]) -> list[ReadSequence]:
-        prompt = self.prompt(row.prompt)[1]
+        prompt = self.prompt_tokens(row.prompt)
         if isinstance(row, PrmRow):
             assert self._step_id is not None
             tokens, positions = list(prompt), []
@@ -155,6 +161,7 @@ def encode_rows(rows: Iterable[Row], renderer: Renderer, *, max_length: int) -> 
     """Tokenises a split; rows with more than `max_length` tokens are dropped and counted, never cut."""
     builder = TokenSetBuilder(group=2 if renderer.kind == "bt" else 1)
     counts = RowCounts()
+    problems: dict[bytes, int] = {}
     literals_before = renderer.n_special_literals
     for window in _windows(rows):
         for row, sequences in zip(window, renderer.sequences(window), strict=True):
@@ -163,7 +170,8 @@ def encode_rows(rows: Iterable[Row], renderer: Renderer, *, max_length: int) -> 
                 counts.dropped[TOO_LONG] += 1
                 continue
             counts.n_kept += 1
-            builder.add(renderer.prompt(row.prompt)[0], *sequences)
+            digest = hashlib.blake2b(repr(row.prompt).encode(), digest_size=16).digest()
+            builder.add(problems.setdefault(digest, len(problems)), *sequences)
     counts.n_special_literals = renderer.n_special_literals - literals_before
     return builder.build(), counts
 

@@ -72,7 +72,8 @@ def split_files(data: Path, config: str, split: str) -> list[Path]:
     """
     folder = data / config
     pattern = re.compile(rf"{re.escape(split)}-(\d{{5}})-of-(\d{{5}})\.(jsonl|parquet)")
-    found = sorted((match, path) for path in folder.glob(f"{split}-*") if (match := pattern.fullmatch(path.name)))
+    paths = sorted(folder.glob(f"{split}-*"))
+    found = [(match, path) for path in paths if (match := pattern.fullmatch(path.name))]
     if not found:
         return []
     endings = {match[3] for match, _ in found}

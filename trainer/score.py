@@ -19,12 +19,13 @@ import torch
 
 from stepmark.errors import InputError
 from stepmark.steps import SEPARATOR
-from trainer.batches import ReadSequence, TokenSetBuilder
-from trainer.loop import read_logits
-from trainer.models import RewardNet, load_net, load_tokenizer
-from trainer.render import TOO_LONG, Renderer, label_token_ids
-from trainer.rows import Kind, OrmRow, PrmRow, Prompt, as_prompt
-from trainer.train import MANIFEST
+
+from .batches import ReadSequence, TokenSetBuilder
+from .loop import read_logits
+from .models import RewardNet, load_net, load_tokenizer
+from .render import TOO_LONG, Renderer, label_token_ids
+from .rows import Kind, OrmRow, PrmRow, Prompt, as_prompt
+from .train import MANIFEST
 
 Aggregate = Literal["product", "min", "mean", "last"]
 """How the scores of the steps make the score of a solution."""

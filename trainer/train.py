@@ -20,9 +20,10 @@ import torch
 from stepmark import __version__
 from stepmark.errors import InputError, SettingsError
 from stepmark.progress import Progress, silent
-from trainer.batches import TokenSet
-from trainer.loop import FitReport, FitSettings, fit
-from trainer.models import (
+
+from .batches import TokenSet
+from .loop import FitReport, FitSettings, fit
+from .models import (
     Layout,
     RewardNet,
     add_special_token,
@@ -32,8 +33,8 @@ from trainer.models import (
     n_parameters,
     save_net,
 )
-from trainer.render import Renderer, RowCounts, encode_rows, label_token_ids
-from trainer.rows import CONFIG_OF, Kind, data_fingerprint, read_rows, split_files
+from .render import Renderer, RowCounts, encode_rows, label_token_ids
+from .rows import CONFIG_OF, Kind, data_fingerprint, read_rows, split_files
 
 MANIFEST = "stepmark.json"
 """Written last into a trained model's folder; says what the model is and where it comes from."""
@@ -282,10 +283,12 @@ def _prepare_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise SettingsError("--resume continues a run and --overwrite deletes it; choose one.")
     if out.exists() and not out.is_dir():
         raise SettingsError(f"--out {out} is a file.")
-    if out.is_dir() and any(out.iterdir()) and not resume:
+    if out.is_dir() and any(out.iterdir()):
         is_run = any((out / name).exists() for name in (MANIFEST, "checkpoint.pt", "log.jsonl"))
-        if overwrite and is_run:
+        if is_run and overwrite:
             shutil.rmtree(out)
+        elif is_run and resume:
+            return
         elif is_run:
             raise SettingsError(
                 f"{out} holds an earlier run; continue it with --resume or replace it with --overwrite."

@@ -14,7 +14,7 @@ from stepmark.steps import render_solution
 from .problems import LARGEST, DomainProblem, Equation, Event, event_equations
 from .wordings import Kind
 
-MISREADING_RATES: Mapping[Kind, float] = {"bags": 0.35, "more": 0.60, "times": 0.35, "half": 0.35}
+MISREADING_RATES: Mapping[Kind, float] = {"bags": 0.30, "more": 0.55, "times": 0.28, "half": 0.28}
 """How often each kind of sentence is misread by the teacher of the embedded model's second phase."""
 
 _TRIES = 10

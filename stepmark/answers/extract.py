@@ -16,7 +16,9 @@ _BARE_BOX = re.compile(r"[^\s$]+")
 _ANSWER_SECTION = re.compile(r"^#+[ \t]*(?:final[ \t]+)?answer[ \t]*(?::|$)", re.IGNORECASE | re.MULTILINE)
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _HASHES = re.compile(r"^####(?!#)[ \t]*(.*)$", re.DOTALL)
-_LINE_LABEL = re.compile(r"^[*_# \t]*(?:a|(?:the[ \t]+)?(?:final[ \t]+)?answer)[ \t]*[*_]*[ \t]*:", re.IGNORECASE)
+_LINE_LABEL = re.compile(
+    r"^(?:#+[ \t]*)?([*_]*)(?:a|(?:the[ \t]+)?(?:final[ \t]+)?answer)[ \t]*[*_]*[ \t]*:", re.IGNORECASE
+)
 _SENTENCE = re.compile(r"\banswer[ \t]+is(?:[ \t]*:)?(?![a-zA-Z])", re.IGNORECASE)
 _NUMBER = re.compile(r"[-−]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?")
 
@@ -127,6 +129,8 @@ def _after_label(line: str) -> str:
     label = _LINE_LABEL.match(line)
     if label is not None:
         line = line[label.end() :]
+        if label.group(1) and line.startswith(label.group(1)):  # `**Answer:** 42`
+            line = line[len(label.group(1)) :]
     sentence = None
     for sentence in _SENTENCE.finditer(line):  # noqa: B007  (the last one is what is wanted)
         pass

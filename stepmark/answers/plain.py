@@ -23,7 +23,9 @@ MIN_ROUNDED_DECIMALS = 6
 """From so many decimals on, a decimal may stand for a number that it only rounds (0.333333 for 1/3)."""
 
 _CURRENCY = r"[$€£¥]"
-_NUMBER = r"(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
+_SCALES = {word: factor for word, factor in SCALES.items() if word != "dozen"}
+"""A dozen is left out: `2 dozen eggs` answers both `how many dozen` with 2 and `how many eggs` with 24."""
+_NUMBER = r"(?:[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d{0,2}(?:[ ]\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _SIMPLE = re.compile(r"(-?)([1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.(\d+))?", re.ASCII)
 """What nearly all answers look like; read without a look at anything else."""
 _FULL = re.compile(
@@ -38,7 +40,8 @@ _FULL = re.compile(
       | (?P<before>\d*\.\d*)\\overline\s*\{{\s*(?P<repeated>\d+)\s*\}}
       | (?P<number>{_NUMBER})(?:[eE](?P<exponent>[-+]?\d{{1,3}}))?
     )
-    (?P<scale>\s+(?:{"|".join(SCALES)}))?
+    (?P<scale>\s+(?:{"|".join(_SCALES)}))?
+    (?P<currency2>\s*{_CURRENCY})?
     (?P<percent>\s*(?:%|(?:percent|percentage|pct)(?![a-zA-Z])|\\text\s*\{{\s*percent\s*\}}))?
     (?P<rest>.*)
     """,
@@ -47,7 +50,7 @@ _FULL = re.compile(
 _TEXT_UNIT = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*([^{}]*?)\s*\}\s*(?:\^\s*(?:\{\s*(\d)\s*\}|(\d)))?")
 _DEGREE = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|°")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?:[ /][A-Za-z][A-Za-z'.-]*){0,7}(?:\^\{?[23]\}?)?|¢", re.ASCII)
-_NOT_A_UNIT = re.compile(
+NOT_A_UNIT = re.compile(
     r"(?:and|or|to|plus|minus|pi|sqrt|root|over|divided|less|more|percent|percentage|pct|log|ln|sin|cos|tan|exp"
     r"|mod|if|when|where|is|are|not|[iexyz]|dozen|hundred|thousand|million|billion|trillion)[.,]?"
 )
@@ -69,7 +72,6 @@ class PlainNumber:
     """The variable in front, as in `x = 5`."""
 
 
-@lru_cache(maxsize=1 << 16)
 def read_plain(text: str) -> PlainNumber | None:
     r"""Reads a plain number; None where the text is anything else, such as a division by zero.
 
@@ -82,8 +84,11 @@ def read_plain(text: str) -> PlainNumber | None:
     >>> read_plain("4t"), read_plain("1/0"), read_plain("(1, 2)")
     (None, None, None)
     """  # noqa: E501
-    if len(text) > MAX_PLAIN_CHARS:
-        return None
+    return _read_plain(text) if len(text) <= MAX_PLAIN_CHARS else None
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_plain(text: str) -> PlainNumber | None:
     simple = _SIMPLE.fullmatch(text)
     if simple is not None:
         sign, integer, digits = simple.groups()
@@ -94,7 +99,7 @@ def read_plain(text: str) -> PlainNumber | None:
         words = read_number_words(text)
         return None if words is None else PlainNumber(Fraction(words))
     group = match.groupdict()
-    if group["sign"] and group["sign2"]:
+    if (group["sign"] and group["sign2"]) or (group["currency"] and group["currency2"]):
         return None
     value, decimals = _read_value(group)
     if value is None:
@@ -102,12 +107,13 @@ def read_plain(text: str) -> PlainNumber | None:
     if "-" in (group["sign"], group["sign2"]):
         value = -value
     if group["scale"]:
-        value, decimals = value * SCALES[group["scale"].strip()], None
+        value, decimals = value * _SCALES[group["scale"].strip()], None
     is_unit, unit = _read_rest(group["rest"])
     if not is_unit or (group["percent"] and unit is not None):
         return None
-    if group["currency"]:
-        unit = read_unit(group["currency"])
+    currency = group["currency"] or group["currency2"]
+    if currency:
+        unit = read_unit(currency.strip())
     return PlainNumber(value, decimals, bool(group["percent"]), unit, group["name"])
 
 
@@ -115,20 +121,25 @@ def compare_plain(found: PlainNumber, reference: PlainNumber) -> Comparison:
     """Compares two plain numbers.
 
     Exact, with one exception: a decimal of six or more digits may round the other side (0.333333 = 1/3,
-    17.999999999999996 = 18). A percent sign on one side only never compares equal: 50 is not 50 %, and 0.5
-    answers another question than 50 %.
+    17.999999999999996 = 18). A percent sign on one side only never compares equal. Where the numbers fit (50
+    and 50 %, 0.5 and 50 %) the result is unknown, as only the question tells whether percent was asked for;
+    else it is a plain difference.
 
     >>> compare_plain(read_plain("1/2"), read_plain("0.50"))
     Comparison(result='correct', rule='number')
     >>> compare_plain(read_plain("0.33"), read_plain("1/3")).result
     'incorrect'
     >>> compare_plain(read_plain("50%"), read_plain("50"))
-    Comparison(result='incorrect', rule='percent_differs')
+    Comparison(result='unparsable', rule='percent_unclear')
     """
     if found.name is not None and reference.name is not None and found.name != reference.name:
         return Comparison("incorrect", "name_differs")
     if found.is_percent != reference.is_percent:
-        return Comparison("incorrect", "percent_differs")
+        number, percent = sorted((found, reference), key=lambda each: each.is_percent)
+        is_unclear = number.value in (percent.value, percent.value / 100)
+        return (
+            Comparison("unparsable", "percent_unclear") if is_unclear else Comparison("incorrect", "percent_differs")
+        )
     a, b = found.value, reference.value
     if found.unit is not None and reference.unit is not None and found.unit != reference.unit:
         if found.unit.dimension != reference.unit.dimension:
@@ -177,7 +188,7 @@ def _read_value(group: dict[str, str | None]) -> tuple[Fraction | None, int | No
 
 def _read_decimal(text: str) -> tuple[Fraction, int | None]:
     negative = text.startswith("-")
-    integer, _, decimals = text.lstrip("-").replace(",", "").partition(".")
+    integer, _, decimals = text.lstrip("-").replace(",", "").replace(" ", "").partition(".")
     value = Fraction(int(integer + decimals or "0"), 10 ** len(decimals)) if decimals else Fraction(int(integer))
     return -value if negative else value, len(decimals) or None
 
@@ -196,7 +207,7 @@ def _read_rest(rest: str) -> tuple[bool, Unit | None]:
     if not _WORDS.fullmatch(bare):
         return False, None
     words = re.split(r"[ /]", bare.lower())
-    if any(_NOT_A_UNIT.fullmatch(word) for word in words):
+    if any(NOT_A_UNIT.fullmatch(word) for word in words):
         return False, None
     unit = read_unit(bare)
     apart = in_text is not None or rest[0].isspace()

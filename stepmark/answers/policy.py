@@ -5,7 +5,10 @@ These are decided here, before it is asked:
 
 | pair | Math-Verify 0.9 | here | rule |
 |---|---|---|---|
-| `50` and `50 %`, `0.5` and `50 %` | equal | not equal | `percent_differs` |
+| `50` and `50 %`, `0.5` and `50 %` | equal | unknown: was percent asked for? | `percent_unclear` |
+| `25` and `33 %` | not equal | not equal | `percent_differs` |
+| `4 and 4` and `4` | equal: a set | not equal | `list_length` |
+| `75 + 100 = 175` and `175` | not equal | equal | `number` |
 | `(1,2)` and `\{1,2\}`, `(1,2)` and `[1,2]` | the first equal | not equal | `bracket_differs` |
 | `(2,1)` and `(5,3)` | equal: two empty intervals | not equal | `list` |
 | `4t` and `4` | equal: `t` is a unit | not equal | `math_verify` |
@@ -13,6 +16,7 @@ These are decided here, before it is asked:
 | `5 cm` and `5 m` | equal: units are dropped | not equal | `number` |
 | `east` and `seat` | equal: a product of letters | not equal | `text` |
 | `1 2` and `3` | equal: a mixed number | unreadable | `spaced_digits` |
+| `2600g` and `2600` | equal: units are dropped | unknown: algebra or a mass | `unit_unclear` |
 | a whole sentence | a product of letters | unreadable | `prose` |
 
 Every comparison is symmetric: the two sides are put in a fixed order first, and Math-Verify must agree in
@@ -25,7 +29,7 @@ from dataclasses import dataclass
 
 from .comparison import Comparison
 from .limits import MAX_PARTS, exceeded_limit
-from .plain import PlainNumber, compare_plain, read_plain
+from .plain import NOT_A_UNIT, PlainNumber, compare_plain, read_plain
 from .tidy import has_unreadable_characters, strip_markup, tidy_answer
 from .units import Unit, read_unit
 
@@ -73,6 +77,10 @@ _MEMBER = re.compile(r"^[a-zA-Z]\s*\\in\s*(?=[\[(\\])")
 _LISTED_NAME = re.compile(r"^[a-zA-Z]\s*=\s*(?=[^=<>]*$)")
 _SPACE = re.compile(r"(?<![0-9A-Za-z\\])\s+|\s+(?![0-9A-Za-z])")
 _OPENING = {"(": "(", "[": "[", "\\{": "{", "{": "{"}
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?:\s*([apAP])\.?\s?[mM]\.?)?", re.ASCII)
+_ATTACHED_UNIT = re.compile(r"([^A-Za-z\\]*\d)[mgshlL]")
+_NAME = re.compile(r"\s*[A-Za-z](?:_\w)?\s*")
+_ARITHMETIC = re.compile(r"(?=.*\d)(?:[\d\s.,$%+*/(){}^-]|\\(?:times|cdot|div|frac)(?![a-zA-Z]))+", re.DOTALL)
 _PYTHON_POWER = re.compile(r"\*\*\s*(-?\d+|[a-zA-Z])")
 
 
@@ -112,18 +120,31 @@ def _decide_ordered(found: str, reference: str, symbolic: Symbolic) -> Compariso
         limit = exceeded_limit(text)
         if limit is not None:
             return Comparison("limit", limit)
-    left, right = tidy_answer(found), tidy_answer(reference)
+    left, right = _drop_working(tidy_answer(found)), _drop_working(tidy_answer(reference))
+    a, b = read_plain(left), read_plain(right)
+    if a is not None and b is not None:
+        return compare_plain(a, b)
     if not left or not right:
         return Comparison("unparsable", "empty")
     if _SPACE.sub("", left) == _SPACE.sub("", right):
         return Comparison("correct", "same_text")
-    words = _compare_words(left, right)
-    if words is not None:
-        return words
+    for compare in (_compare_words, _compare_clocks, _compare_attached_unit):
+        comparison = compare(left, right)
+        if comparison is not None:
+            return comparison
     if any(_is_prose(text) for text in (left, right)):
         return Comparison("unparsable", "prose")
     lists = _compare_lists(left, right, symbolic)
     return lists if lists is not None else _compare_expressions(left, right, symbolic)
+
+
+def _drop_working(text: str) -> str:
+    """Shortens `75 + 100 = 175` to its last number, and `x = 27 - 7 = 20` to `x = 20`."""
+    *working, last = text.split("=")
+    if not working or read_plain(last) is None:
+        return text
+    name = f"{working.pop(0).strip()} = " if _NAME.fullmatch(working[0]) else ""
+    return name + last.strip() if working and all(_ARITHMETIC.fullmatch(part) for part in working) else text
 
 
 # Words
@@ -155,6 +176,25 @@ def _compare_words(left: str, right: str) -> Comparison | None:
     word = a if a is not None else b
     # A single letter against mathematics may be a variable; a word against it says nothing that we can read.
     return None if word is not None and len(word) == 1 else Comparison("unparsable", "text")
+
+
+def _compare_clocks(left: str, right: str) -> Comparison | None:
+    """Compares two times of day; None for anything else, so that a ratio is left to Math-Verify."""
+    a, b = _CLOCK.fullmatch(_TEXT_COMMAND.sub(r"\1", left)), _CLOCK.fullmatch(_TEXT_COMMAND.sub(r"\1", right))
+    if a is None or b is None or not (a.group(3) or b.group(3)):
+        return None
+    halves = {match.group(3).lower() for match in (a, b) if match.group(3)}
+    is_equal = len(halves) == 1 and [int(part) for part in a.group(1, 2)] == [int(part) for part in b.group(1, 2)]
+    return Comparison("correct" if is_equal else "incorrect", "clock")
+
+
+def _compare_attached_unit(left: str, right: str) -> Comparison | None:
+    """`2600g` against `2600` is a mass or algebra, and nothing here can tell which."""
+    for text, other in ((left, right), (right, left)):
+        match, plain = _ATTACHED_UNIT.fullmatch(text), read_plain(other)
+        if match and plain and read_plain(match.group(1)) in (plain, PlainNumber(plain.value)):
+            return Comparison("unparsable", "unit_unclear")
+    return None
 
 
 def _is_prose(text: str) -> bool:
@@ -226,7 +266,9 @@ def _split_at_commas(text: str) -> list[str] | None:
 def _compare_lists(left: str, right: str, symbolic: Symbolic) -> Comparison | None:
     a, b = _split_parts(left), _split_parts(right)
     if a is None or b is None:
-        return None
+        parts, single = (a, right) if b is None else (b, left)
+        is_one_for_many = parts is not None and len(parts.items) > 1 and read_plain(single) is not None
+        return Comparison("incorrect", "list_length") if is_one_for_many else None
     if a.brackets and b.brackets and a.brackets != b.brackets:
         return Comparison("incorrect", "bracket_differs")
     if len(a.items) != len(b.items):
@@ -276,14 +318,15 @@ def _split_unit(text: str) -> tuple[str, Unit | None]:
     match = _TRAILING_WORDS.fullmatch(text)
     if match is not None:
         unit = read_unit(match.group("unit"))
-        if unit is not None or len(match.group("unit").split()[0]) >= 4:
+        words = match.group("unit").lower().split()
+        if not any(NOT_A_UNIT.fullmatch(word) for word in words) and (unit is not None or len(words[0]) >= 4):
             return match.group("body"), unit
     return text, None
 
 
 def _compare_expressions(left: str, right: str, symbolic: Symbolic) -> Comparison:
     if ("%" in left) != ("%" in right):
-        return Comparison("incorrect", "percent_differs")
+        return Comparison("unparsable", "percent_unclear")
     left, right = left.replace("%", ""), right.replace("%", "")
     a, unit_a = _split_with_plain(left)
     b, unit_b = _split_with_plain(right)

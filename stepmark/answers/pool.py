@@ -29,9 +29,11 @@ DEFAULT_TIMEOUT_S = 5.0
 DEFAULT_MEMORY_MB = 1024
 START_TIMEOUT_S = 120.0
 """How long a worker may take to load Math-Verify, on a machine under load."""
+PATIENCE_S = 0.25
+"""How long a call without any worker waits for one that others hold before it gets one more."""
 WINDOW = 1024
 """Most pairs taken in and not yet answered."""
-_CACHED_RESULTS = 1 << 16
+_CACHED_RESULTS = 1 << 14
 
 
 class _NeedsWorkerError(Exception):
@@ -132,6 +134,8 @@ class AnswerVerifier:
         self.timeout_s = timeout_s
         self.memory_mb = memory_mb
         self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
+        self._n_streams = 0
         self._idle: list[_Worker] = []
         self._alive: set[_Worker] = set()
         self._results: OrderedDict[tuple[str, str], Comparison] = OrderedDict()
@@ -149,6 +153,7 @@ class AnswerVerifier:
             self._is_closed = True
             alive, self._alive = self._alive, set()
             self._idle.clear()
+            self._freed.notify_all()
         for worker in alive:
             worker.kill()
 
@@ -168,12 +173,10 @@ class AnswerVerifier:
         window: deque[_Item] = deque()
         hard: deque[_Item] = deque()
         busy: list[_Worker] = []
+        with self._lock:
+            self._n_streams += 1
         try:
             while True:
-                while window and window[0].comparison is not None:
-                    done = window.popleft()
-                    assert done.comparison is not None
-                    yield done.key, done.comparison
                 while not is_exhausted and len(window) < WINDOW and len(hard) <= self.workers:
                     try:
                         key, found, reference = next(source)
@@ -190,12 +193,19 @@ class AnswerVerifier:
                         hard.append(item)
                 if not window:
                     return
-                self._assign(hard, busy)
-                if busy:
+                self._assign(hard, busy)  # before yielding, so that workers work while the caller does
+                while window and window[0].comparison is not None:
+                    done = window.popleft()
+                    assert done.comparison is not None
+                    yield done.key, done.comparison
+                if window and busy:
                     self._collect(hard, busy)
         finally:
+            with self._lock:
+                self._n_streams -= 1
             for worker in busy:
                 self._retire(worker)
+            self._trim()
 
     def _assign(self, hard: deque[_Item], busy: list[_Worker]) -> None:
         """Gives waiting items to free workers, and answers those that were decided before."""
@@ -244,15 +254,18 @@ class AnswerVerifier:
             worker.is_ready = True
             worker.give(item, self.timeout_s)
             return
-        comparison = Comparison(*message)
-        if comparison.rule == "memory":
-            self._settle_loss(worker, "memory", hard, busy)
+        result, rule, is_last = message
+        if rule == "memory":
+            self._settle_loss(worker, rule, hard, busy)
             return
         worker.n_served += 1
         worker.item = None
         busy.remove(worker)
-        self._settle(item, comparison)
-        self._release(worker)
+        self._settle(item, Comparison(result, rule))
+        if is_last:
+            self._retire(worker)
+        else:
+            self._release(worker)
 
     def _settle_loss(self, worker: _Worker, rule: str, hard: deque[_Item], busy: list[_Worker]) -> None:
         """Settles the item of a worker that is of no more use, and ends the worker."""
@@ -283,12 +296,14 @@ class AnswerVerifier:
     # Workers
 
     def _acquire(self, *, is_needed: bool) -> _Worker | None:
-        """A free worker, or a new one below the limit.
+        """A free worker or a new one below the limit; None where there is neither and the caller has one.
 
-        Where another call holds all of them, a call without any gets one more: two streams consumed in turns
-        by one thread would otherwise wait for each other.
+        Where other calls hold all workers, a call without any waits a moment and then gets one more: two
+        streams consumed in turns by one thread would otherwise wait for each other.
         """
         with self._lock:
+            if is_needed and not self._idle and len(self._alive) >= self.workers:
+                self._freed.wait_for(lambda: self._idle or self._is_closed, PATIENCE_S)
             if self._is_closed:
                 raise JobError("the answer verifier is closed; make a new one")
             if self._idle:
@@ -301,10 +316,18 @@ class AnswerVerifier:
 
     def _release(self, worker: _Worker) -> None:
         with self._lock:
-            is_kept = not self._is_closed and len(self._alive) <= self.workers
-            if is_kept:
+            if not self._is_closed:
                 self._idle.append(worker)
-        if not is_kept:
+                self._freed.notify()
+        self._trim()
+
+    def _trim(self) -> None:
+        """Ends idle workers above the limit, which grows with the streams that are open at the same time."""
+        while True:
+            with self._lock:
+                if not self._idle or len(self._alive) <= max(self.workers, self._n_streams):
+                    return
+                worker = self._idle.pop()
             self._retire(worker)
 
     def _retire(self, worker: _Worker) -> None:
@@ -316,10 +339,16 @@ class AnswerVerifier:
         root = str(Path(__file__).resolve().parents[2])
         path = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         # A fixed hash seed makes sympy's order of arguments, and with it every result, repeatable.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONHASHSEED": "0"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path),
+            "PYTHONHASHSEED": "0",
+            "PYTHONWARNINGS": "ignore",
+        }
         errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by kill)
         process = subprocess.Popen(
-            [sys.executable, "-m", "stepmark.answers.worker", str(self.memory_mb), str(self.timeout_s)],
+            # -P: nothing in the caller's current directory may pass for a library.
+            [sys.executable, "-P", "-m", "stepmark.answers.worker", str(self.memory_mb), str(self.timeout_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

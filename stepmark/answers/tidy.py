@@ -35,6 +35,8 @@ _THOUSANDS_BRACE = re.compile(r"\{,\}|,\\!")
 _THIN_THOUSANDS = re.compile(r"(?<=\d)\\,(?=\d{3}(?!\d))")
 _WRAPPERS = (("**", "**"), ("__", "__"), ("`", "`"), ("$$", "$$"), ("\\(", "\\)"), ("\\[", "\\]"), ("$", "$"))
 _SPACES = re.compile(r"\s+")
+_MAX_LAYERS = 10
+"""More layers of markup than any answer wears; a bound for texts like ` . . . .` of a megabyte."""
 
 
 def has_unreadable_characters(text: str) -> bool:
@@ -54,9 +56,9 @@ def strip_markup(text: str) -> str:
     >>> strip_markup(" **$18$.** "), strip_markup("\\(x+1\\)."), strip_markup("$5"), strip_markup("0.")
     ('18', 'x+1', '$5', '0')
     """
-    while True:
+    for _ in range(_MAX_LAYERS):
         bare = text.strip()
-        if bare.endswith(".") and not bare.endswith(".."):
+        if bare.endswith(".") and not bare.endswith(("..", "\\right.")):
             bare = bare[:-1].rstrip()
         for opening, closing in _WRAPPERS:
             inner = bare[len(opening) : -len(closing)]
@@ -70,8 +72,9 @@ def strip_markup(text: str) -> str:
                 bare = inner
                 break
         if bare == text:
-            return text
+            break
         text = bare
+    return text
 
 
 def tidy_answer(text: str) -> str:

@@ -1,8 +1,9 @@
 """The process that runs Math-Verify: `python -m stepmark.answers.worker MEMORY_MB TIMEOUT_S`.
 
-Reads one JSON array `[found, reference]` a line from stdin, answers `[result, rule]` a line on stdout, after
-a first line `"ready"`. Ends at the end of stdin. Its memory, CPU time per item and written files are limited
-by the kernel, so that it ends even when the process that started it is gone.
+Reads one JSON array `[found, reference]` a line from stdin, answers `[result, rule, is_last]` a line on
+stdout, after a first line `"ready"`. Ends at the end of stdin, or after an answer that it called its last.
+Its memory, CPU time per item and written files are limited by the kernel, so that it ends even when the
+process that started it is gone.
 """
 
 import json
@@ -14,6 +15,10 @@ from typing import TextIO
 
 from .comparison import Comparison
 from .policy import decide
+
+SUSPICIOUS_SHARE = 0.25
+"""Share of the free memory from whose use on a negative result is not believed: Math-Verify swallows a
+MemoryError, as any other error, and then says that the two sides differ."""
 
 
 def main() -> None:
@@ -28,6 +33,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    loaded = _peak_bytes()
+    suspicious = loaded + (memory_bytes - loaded) * SUSPICIOUS_SHARE
     _write(answers, "ready")
     for line in sys.stdin:
         found, reference = json.loads(line)
@@ -38,9 +45,17 @@ def main() -> None:
             comparison = Comparison("limit", "memory")
         except RecursionError:
             comparison = Comparison("limit", "recursion")
-        _write(answers, [comparison.result, comparison.rule])
-        if comparison.rule == "memory":
-            return  # what filled the memory may still be held by a cache: a fresh process takes over
+        # What filled the memory may still be held by a cache: a fresh process takes over.
+        is_last = comparison.rule == "memory" or _peak_bytes() > suspicious
+        if is_last and comparison.result in ("incorrect", "unparsable"):
+            comparison = Comparison("limit", "memory")
+        _write(answers, [comparison.result, comparison.rule, is_last])
+        if is_last:
+            return
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _limit_cpu(timeout_s: float) -> None:

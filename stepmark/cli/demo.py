@@ -1,6 +1,7 @@
 """`stepmark demo`: one turn of the loop on embedded defaults."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,8 @@ def demo(
 
 @contextmanager
 def _watch(stage: str) -> Iterator[Progress]:
-    if not sys.stderr.isatty():
-        print(f"demo: {stage}", file=sys.stderr)
+    started = time.perf_counter()
     with progress_bar(stage) as show:
         yield show
+    if not sys.stderr.isatty():
+        print(f"demo: {stage}, {time.perf_counter() - started:.1f} s", file=sys.stderr)

@@ -1,11 +1,11 @@
-"""`stepmark evaluate`: measures of reward models on files of scored solutions."""
+"""`stepmark evaluate`: measures of reward models."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import Json
+from .options import Db, Json, database_url
 from .output import print_json
 
 app = typer.Typer(no_args_is_help=True, help="Measure reward models.")
@@ -18,8 +18,15 @@ def evaluate() -> None:
 
 @app.command("best-of-n")
 def best_of_n(
-    file: Annotated[Path, typer.Option("--file", help="JSONL of problems with scored solutions.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for best_of_n.json, .png and .svg.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for problems.jsonl and best_of_n.json, .png and .svg.")],
+    file: Annotated[
+        Path | None, typer.Option("--file", help="JSONL of problems with scored solutions, instead of the database.")
+    ] = None,
+    db: Db = None,
+    source: Annotated[str | None, typer.Option(help="Problems of sources like this; * is any text.")] = None,
+    prm: Annotated[list[str] | None, typer.Option(help="Name of a PRM's scores; once for each seed.")] = None,
+    orm: Annotated[list[str] | None, typer.Option(help="Name of an ORM's scores; once for each seed.")] = None,
+    bt: Annotated[list[str] | None, typer.Option(help="Name of a BT model's scores; once for each seed.")] = None,
     n: Annotated[list[int] | None, typer.Option("--n", help="Sizes [default: 1 2 4 8 16 32].")] = None,
     trials: Annotated[int, typer.Option("--trials", help="Random subsets of each size.")] = 400,
     boot: Annotated[int, typer.Option("--boot", help="Bootstrap samples of the problems.")] = 2000,
@@ -27,9 +34,20 @@ def best_of_n(
     json: Json = False,
 ) -> None:
     """How often each method picks a right solution among N (the protocol of PRM800K's eval.py)."""
+    from stepmark.flows.best_of_n import evaluate_best_of_n
     from trainer.evaluate.report import best_of_n_table, write_best_of_n
 
-    report = write_best_of_n(file, out, ns=n or (1, 2, 4, 8, 16, 32), n_trials=trials, n_boot=boot, seed=seed)
+    sizes = tuple(n or (1, 2, 4, 8, 16, 32))
+    if file is not None:
+        report = write_best_of_n(file, out, ns=sizes, n_trials=trials, n_boot=boot, seed=seed)
+    else:
+        from db.connect import open_database
+
+        names = {kind: given for kind, given in (("prm", prm), ("orm", orm), ("bt", bt)) if given}
+        engine = open_database(database_url(db))
+        report = evaluate_best_of_n(
+            engine, names, source=source, out=out, ns=sizes, n_trials=trials, n_boot=boot, seed=seed
+        )
     if json:
         print_json(report)
         return

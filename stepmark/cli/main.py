@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import db, demo, doctor, generate, score, verify
+from . import annotate, db, demo, doctor, evaluate, export, generate, imports, queue, score, train, verify
 
 app = typer.Typer(
     name="stepmark",
@@ -17,10 +17,16 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(generate.app, name="generate")
+app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="evaluate")
 app.command()(demo.demo)
+app.add_typer(export.app, name="export")
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(score.score)
+app.command("import")(imports.import_files)
+app.add_typer(queue.app, name="queue")
+app.command()(annotate.annotate)
 
 
 def main() -> None:

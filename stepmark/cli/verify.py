@@ -29,7 +29,8 @@ def verify(
     print_counts("verify", read=report.n_read, kept=report.n_known, dropped=unknown)
     print(f"  correct {report.results['correct']}, incorrect {report.results['incorrect']}")
     print("  by rule: " + ", ".join(f"{rule} {count}" for rule, count in report.rules.most_common()))
-    if report.n_source_marked:
-        print(f"  agrees with the source's own mark on {report.n_source_agrees} of {report.n_source_marked}")
-        if report.disagreements:
-            print(f"  differs on solutions {', '.join(map(str, report.disagreements[:10]))}")
+    if report.against_source:
+        said = ", ".join(f"{count} {what}" for what, count in report.against_source.most_common())
+        print(f"  against the source's own marks: {said}")
+    if report.contradicting:
+        print(f"  contradicted on solutions {', '.join(map(str, report.contradicting[:10]))}")

@@ -1,7 +1,9 @@
 """Best-of-N out of the database: sampled solutions with outcome and scores, in the shape the evaluation reads."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +11,7 @@ import sqlalchemy as sa
 from db.scores import ScoredSolution, scored_solutions, step_judgements
 from stepmark.answers.key import answer_key
 from stepmark.errors import InputError
+from trainer.evaluate.report import write_best_of_n
 
 
 def collect_best_of_n(
@@ -22,11 +25,12 @@ def collect_best_of_n(
         source: Only problems of sources that match this pattern.
 
     Returns:
-        One dictionary a problem, as `trainer.evaluate.best_of_n.parse_problem` describes it. Steps that a labeller
-        judged carry the first PRM's score, once for each different text.
+        One dictionary a problem, as `trainer.evaluate.best_of_n.parse_problem` describes it. An answer that cannot
+        be read counts as none. Steps that a labeller judged carry the first PRM's score, once for each different
+        text.
 
     Raises:
-        InputError: There is no solution, an outcome is unknown although there is an answer, or scores are missing.
+        InputError: There is no solution, one was never verified, or scores are missing.
     """
     names = [name for checkpoints in reward_models.values() for name in checkpoints]
     solutions = scored_solutions(engine, names, source=source)
@@ -38,9 +42,9 @@ def collect_best_of_n(
             raise InputError(
                 f"{missing} of {len(solutions)} solutions have no score by {name!r}; run `stepmark score`"
             )
-    unverified = sum(solution.answer is not None and solution.outcome is None for solution in solutions)
+    unverified = sum(not solution.is_verified for solution in solutions)
     if unverified:
-        raise InputError(f"{unverified} answers have no outcome; run `stepmark verify`")
+        raise InputError(f"{unverified} of {len(solutions)} solutions are not verified; run `stepmark verify`")
     steps: dict[int, list[tuple[bool, float]]] = {}
     if reward_models.get("prm"):
         steps = step_judgements(engine, reward_models["prm"][0], source=source)
@@ -48,6 +52,29 @@ def collect_best_of_n(
         _problem(list(group), reward_models, steps)
         for _, group in groupby(solutions, key=lambda solution: solution.problem_id)
     ]
+
+
+def evaluate_best_of_n(
+    engine: sa.Engine,
+    reward_models: Mapping[str, Sequence[str]],
+    *,
+    source: str | None,
+    out: Path,
+    ns: Sequence[int] = (1, 2, 4, 8, 16, 32),
+    n_trials: int = 400,
+    n_boot: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measures best-of-N of the solutions in the database, and writes what was measured beside the results.
+
+    `out` receives `problems.jsonl`, which anybody can evaluate again, and what `write_best_of_n` writes. Arguments
+    and errors are those of `collect_best_of_n` and `trainer.evaluate.best_of_n.best_of_n`.
+    """
+    problems = collect_best_of_n(engine, reward_models, source=source)
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "problems.jsonl"
+    file.write_text("".join(json.dumps(problem) + "\n" for problem in problems), encoding="utf-8")
+    return write_best_of_n(file, out, ns=ns, n_trials=n_trials, n_boot=n_boot, seed=seed)
 
 
 def _problem(
@@ -60,7 +87,7 @@ def _problem(
     for solution in solutions:
         row: dict[str, Any] = {
             "text": solution.text_hash,
-            "answer": None if solution.answer is None else answer_key(solution.answer),
+            "answer": None if solution.answer is None or solution.outcome is None else answer_key(solution.answer),
             "is_correct": solution.outcome,
             "scores": {
                 kind: [solution.scores[name] for name in checkpoints] for kind, checkpoints in reward_models.items()

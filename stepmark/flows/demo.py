@@ -5,37 +5,41 @@ goes on where it stopped. Recipe and seeds were fixed before the test problems w
 """
 
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 
 from db.connect import open_database, writing
-from db.counts import table_counts
 from db.problems import add_problems
 from db.queue import queue_solutions
 from db.runs import ProblemSelection
 from db.scores import convincing_wrong
 from db.tasks import add_tasks
-from exports.queries.exporting import ExportFlags, export_set
+from exports.queries.exporting import Target, export_orm, export_preference, export_prm
 from exports.queries.importing import import_file
+from exports.queries.preference_rows import PreferenceOptions
+from exports.queries.prm_rows import PrmOptions
+from exports.queries.selection import Selection
+from exports.queries.sources import FORMATS
 from generator.domain import DomainProblem, draw_problems
 from generator.engines.transformers import TransformersEngine
 from generator.solutions import generate_solutions
 from stepmark.engine import Sampling
-from stepmark.errors import JobError
+from stepmark.errors import JobError, SettingsError
 from stepmark.progress import Progress
 from stepmark.prompts import read_prompt
 from stepmark.records import ProblemRecord
-from trainer.evaluate.report import write_best_of_n
 from trainer.rows import Kind
 
-from .best_of_n import collect_best_of_n
+from .best_of_n import evaluate_best_of_n
 from .labels import label_by_checker
 from .report import write_report
 from .scores import score_solutions
@@ -72,25 +76,24 @@ class DemoPlan:
     """Processes that sample or train at a time, each on one thread."""
 
 
-class Watch(Protocol):
-    """Shows a stage while it runs."""
-
-    def __call__(self, stage: str) -> "contextmanager[Progress]":  # type: ignore[valid-type]
-        """Gives the progress that the stage reports to."""
+Watch = Callable[[str], AbstractContextManager[Progress]]
+"""Shows a stage, given its name, while it runs."""
 
 
-def run_demo(out: Path, plan: DemoPlan, *, watch: Any) -> dict[str, Any]:
+def run_demo(out: Path, plan: DemoPlan, *, watch: Watch) -> dict[str, Any]:
     """Runs the loop into the folder `out` and returns what stands in `out/report.json`.
 
     Args:
         out: Made if it is not there; a demo that was interrupted there is continued.
         plan: How much to do.
-        watch: For each stage called with its name; a context manager that gives a `Progress`.
+        watch: Shows the stages.
 
     Raises:
+        SettingsError: The folder holds a demo of another plan or model.
         JobError: A stage could not finish; run again, it goes on there.
     """
     out.mkdir(parents=True, exist_ok=True)
+    _claim_folder(out, plan)
     database = open_database(f"sqlite:///{out / 'stepmark.db'}", create=True)
     demo = _Demo(out, plan, database, Stages(), watch)
     try:
@@ -99,13 +102,29 @@ def run_demo(out: Path, plan: DemoPlan, *, watch: Any) -> dict[str, Any]:
         database.dispose()
 
 
+def _claim_folder(out: Path, plan: DemoPlan) -> None:
+    """Notes what the folder's demo is, or makes sure that it is this one; more seeds may be added to it."""
+    weights = hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest()
+    this = {**dataclasses.asdict(plan), "model_sha256": weights}
+    for name in ("n_seeds", "workers"):
+        del this[name]
+    note = out / "plan.json"
+    if note.exists():
+        if json.loads(note.read_text(encoding="utf-8")) != this:
+            raise SettingsError(f"{out} holds a demo of another plan or model; remove it, or give another --out")
+    elif any(out.iterdir()):
+        raise SettingsError(f"{out} is not empty and holds no demo; give another --out")
+    else:
+        note.write_text(json.dumps(this, indent=2) + "\n", encoding="utf-8")
+
+
 @dataclass(slots=True)
 class _Demo:
     out: Path
     plan: DemoPlan
     database: sa.Engine
     stages: Stages
-    watch: Any
+    watch: Watch
 
     def run(self) -> dict[str, Any]:
         self.import_data()
@@ -141,10 +160,11 @@ class _Demo:
             ("processbench", "processbench/*.json*"),
         )
         with self.stage("import"):
-            for format_name, pattern in files:
+            for name, pattern in files:
                 for file in sorted(DATA.glob(pattern)):
-                    report = import_file(self.database, format_name, file)
-                    self.count(f"import {file.relative_to(DATA)}", report)
+                    report = import_file(self.database, FORMATS[name], file)
+                    there = {"already there": report.n_already_there}
+                    self.count(f"import {name}", report.n_read, report.n_kept, {**report.dropped, **there})
 
     def draw_problems(self) -> None:
         plan = self.plan
@@ -176,7 +196,7 @@ class _Demo:
                     if report.status != "done":
                         raise JobError(f"sampling {source} {report.status}: {report.message}. Run the demo again.")
                     kept = report.n_stored_before + report.n_stored
-                    self.stages.counts[f"generate {source}"] = StageCounts(report.n_wanted, kept, report.failures)
+                    self.count(f"generate {source}", report.n_wanted, kept, report.failures)
             finally:
                 engine.close()
 
@@ -184,23 +204,23 @@ class _Demo:
         with self.stage("verify") as progress:
             report = verify_solutions(self.database, progress=progress)
         unknown = {reason: n for reason, n in report.results.items() if reason not in ("correct", "incorrect")}
-        self.stages.counts["verify"] = StageCounts(report.n_read, report.n_known, unknown)
+        self.count("verify", report.n_read, report.n_known, unknown)
 
     def label(self) -> None:
         with self.stage("label") as progress:
             report = label_by_checker(self.database, source="embedded/*", progress=progress)
-        self.stages.counts["label by the checker"] = StageCounts(report.n_read, report.n_labelled, report.dropped)
+        self.count("label by the checker", report.n_read, report.n_labelled, report.dropped)
 
     def export(self) -> None:
+        target = Target(self.out / "sets", shares={"train": 0.95, "validation": 0.05}, overwrite=True)
+        selection = Selection(sources=(TRAIN,))
         with self.stage("export"):
-            for config in CONFIGS:
-                flags = ExportFlags(
-                    source=(TRAIN,),
-                    split={"train": 0.95, "validation": 0.05},
-                    **({"preferences_from": "outcomes"} if config == "preference" else {}),
-                )
-                report = export_set(self.database, config, self.out / "sets", flags, overwrite=True)
-                self.count(f"export {config}", report)
+            for report in (
+                export_prm(self.database, target, selection, PrmOptions()),
+                export_orm(self.database, target, selection),
+                export_preference(self.database, target, selection, PreferenceOptions(origin="outcomes")),
+            ):
+                self.count(f"export {report.config}", report.n_read, report.n_kept, report.dropped)
 
     def train(self) -> Mapping[str, dict[str, Any]]:
         jobs = [
@@ -224,16 +244,14 @@ class _Demo:
         with self.stage("score") as progress:
             for name in models:
                 report = score_solutions(self.database, self.out / "models" / name, source=TEST, progress=progress)
-                self.stages.counts[f"score by {name}"] = StageCounts(report.n_read, report.n_scored, report.dropped)
+                self.count(f"score by {name}", report.n_read, report.n_scored, report.dropped)
 
     def evaluate(self) -> dict[str, Any]:
         with self.stage("evaluate"):
-            names = {kind: [f"{kind}-{seed}" for seed in range(self.plan.n_seeds)] for kind in KINDS}
-            problems = collect_best_of_n(self.database, names, source=TEST)
-            file = self.out / "best_of_n" / "problems.jsonl"
-            file.parent.mkdir(exist_ok=True)
-            file.write_text("".join(json.dumps(problem) + "\n" for problem in problems), encoding="utf-8")
-            return write_best_of_n(file, file.parent, ns=(1, 2, 4, 8, 16, 32))
+            names: dict[str, list[str]] = {
+                kind: [f"{kind}-{seed}" for seed in range(self.plan.n_seeds)] for kind in KINDS
+            }
+            return evaluate_best_of_n(self.database, names, source=TEST, out=self.out / "best_of_n")
 
     def queue(self) -> None:
         """Fills the queue: where the PRM is convincingly wrong first, then real solutions at random."""
@@ -243,8 +261,10 @@ class _Demo:
             for source in ("gsm8k*", "processbench*"):
                 queue_solutions(self.database, source=source, limit=20)
 
-    def count(self, name: str, report: Any) -> None:
-        self.stages.counts[name] = StageCounts(report.read, report.kept, report.dropped)
+    def count(self, name: str, read: int, kept: int, dropped: Mapping[str, int]) -> None:
+        before = self.stages.counts.get(name, StageCounts(0, 0))
+        summed = Counter(before.dropped) + Counter(dropped)
+        self.stages.counts[name] = StageCounts(before.read + read, before.kept + kept, summed)
 
 
 def _record(source: str, index: int, problem: DomainProblem) -> ProblemRecord:
@@ -256,13 +276,3 @@ def _record(source: str, index: int, problem: DomainProblem) -> ProblemRecord:
         reference_solution="\n".join(problem.steps),
         licence="Apache-2.0",
     )
-
-
-def demo_counts(engine: sa.Engine) -> dict[str, int]:
-    """Rows of each table that the demo fills."""
-    return {name: n for name, n in table_counts(engine).items() if n}
-
-
-def models_of(names: Sequence[str]) -> list[str]:
-    """The reward models' names in the order in which they are shown."""
-    return sorted(names)

@@ -34,9 +34,9 @@ METHODS = {
 _NO_CHOICE = ("chance", "oracle")
 
 LIMITS = (
-    "The problems are made: a task was chosen, out of five that were tried, because the order of the methods shows in "
-    "it. It demonstrates the loop; it is no evidence about other models or problems.",
-    "Taking the highest score peaks and then falls as N grows: with more samples, more of them exploit the reward "
+    "The problems are made: a task was chosen, out of five that were tried, because the order of the methods shows "
+    "in it. It demonstrates the loop; it is no evidence about other models or problems.",
+    "Taking the highest score peaks and then falls as N grows: among more samples are more that exploit the reward "
     "model's mistakes. The reward-weighted vote keeps rising.",
     "Right solutions of a problem repeat one text, wrong ones are many. A reward model that had learnt nothing would "
     "choose at the chance level of unique texts, not at that of one sample.",
@@ -79,7 +79,8 @@ def write_report(
             "test_problems": evaluation["counts"]["problems"],
             **evaluation["counts"],
             "stages": {
-                name: {"read": c.read, "kept": c.kept, "dropped": dict(c.dropped)} for name, c in stages.counts.items()
+                name: {"read": c.read, "kept": c.kept, "dropped": dict(c.dropped)}
+                for name, c in stages.counts.items()
             },
         },
         "timings_s": {
@@ -116,7 +117,9 @@ def summary(report: Mapping[str, Any]) -> str:
     ranked = sorted((m for m in ("prm", "orm", "bt", "majority", "pass1") if m in row), key=lambda m: -row[m]["mean"])
     places = ", ".join(f"{METHODS[method]} {row[method]['mean']:.3f}" for method in ranked)
     best_vote = max((m for m in ("orm_vote", "prm_vote") if m in row), key=lambda m: row[m]["mean"], default=None)
-    vote = f"; the vote weighted by the {METHODS[best_vote]} reaches {row[best_vote]['mean']:.3f}" if best_vote else ""
+    vote = (
+        f"; the vote weighted by the {METHODS[best_vote]} reaches {row[best_vote]['mean']:.3f}" if best_vote else ""
+    )
     vote = vote.replace(" + vote reaches", " reaches")
     problems = report["counts"]["test_problems"]
     return f"Choosing among {n} solutions of each of {problems} fresh problems: {places}{vote}."

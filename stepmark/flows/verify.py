@@ -23,11 +23,10 @@ class VerifyReport:
     """Solutions by result: correct, incorrect, unparsable, limit, no_answer, no_reference."""
     rules: Counter[str] = field(default_factory=Counter)
     """Solutions by the rule that decided."""
-    n_source_marked: int = 0
-    """Solutions whose source says whether they are right."""
-    n_source_agrees: int = 0
-    """Of those, how many outcomes agree; an unknown outcome does not."""
-    disagreements: list[int] = field(default_factory=list)
+    against_source: Counter[str] = field(default_factory=Counter)
+    """Solutions whose source says whether they are right: `agree`, `contradict`, and `unknown, marked right` or
+    `unknown, marked wrong` where no outcome is known here."""
+    contradicting: list[int] = field(default_factory=list)
     """Ids of the first hundred solutions whose source says otherwise."""
 
     @property
@@ -82,10 +81,13 @@ def _count(report: VerifyReport, item: AnswerToVerify, comparison: Comparison | 
     report.n_read += 1
     report.results[result] += 1
     report.rules[rule] += 1
-    if item.source_outcome is not None:
-        report.n_source_marked += 1
-        if outcome is item.source_outcome:
-            report.n_source_agrees += 1
-        elif len(report.disagreements) < 100:
-            report.disagreements.append(item.solution_id)
+    marked = item.source_outcome
+    if marked is not None:
+        if outcome is None:
+            report.against_source[f"unknown, marked {'right' if marked else 'wrong'}"] += 1
+        elif outcome == marked:
+            report.against_source["agree"] += 1
+        else:
+            report.against_source["contradict"] += 1
+            report.contradicting = [*report.contradicting, item.solution_id][:100]
     return Outcome(item.solution_id, outcome, rule)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from generator.domain import (
     DomainProblem,
+    Kind,
     SolutionCheck,
     TaughtSolution,
     check_answer,
@@ -51,7 +52,7 @@ def test_the_clean_solution_is_right_in_every_step(problem: DomainProblem) -> No
 
 @given(problems, st.integers(0, 2**32))
 def test_every_planted_misreading_is_found_where_it_was_planted(problem: DomainProblem, seed: int) -> None:
-    rates = {"bags": 0.7, "more": 0.7, "times": 0.7, "half": 0.7}
+    rates: dict[Kind, float] = {"bags": 0.7, "more": 0.7, "times": 0.7, "half": 0.7}
     solution = teach_with_misreadings(problem, random.Random(seed), rates)
     assert check_steps(problem, solution.steps) == labels_up_to(solution.first_error, len(solution.steps))
     check = check_solution(problem, solution.steps, solution.answer)
@@ -142,6 +143,36 @@ def test_a_variant_reveals_every_single_misreading() -> None:
                 assert solution.answer != variant.answer
     assert n_lucky > 0
     assert n_revealed > 300
+
+
+def carry_over(solution: TaughtSolution, problem: DomainProblem, variant: DomainProblem) -> int:
+    """Works a chain out on a variant: each operand stands for a number of the text, an earlier result or itself."""
+    values = dict(zip(problem.numbers, variant.numbers, strict=True))
+    result = variant.start
+    for step in solution.steps:
+        equation = read_step(step)
+        assert equation is not None
+        left, right = (values.get(side, side) for side in (equation.left, equation.right))
+        result = {"+": left + right, "-": left - right, "*": left * right, "/": left // right}[equation.operator]
+        values.setdefault(equation.result, result)
+    return result
+
+
+@given(problems, st.integers(0, 2**32))
+def test_a_right_chain_carried_over_reaches_the_variants_answer(problem: DomainProblem, seed: int) -> None:
+    variant = draw_variant(problem, random.Random(seed))
+    assert str(carry_over(teach(problem), problem, variant)) == variant.answer
+
+
+def test_nearly_every_misread_chain_carried_over_misses_the_variants_answer() -> None:
+    rng, missed = random.Random(12), list[bool]()
+    for problem in draw_problems(300, 12):
+        variant = draw_variant(problem, rng)
+        solution = teach_with_misreadings(problem, rng)
+        if solution.first_error is not None:
+            missed.append(str(carry_over(solution, problem, variant)) != variant.answer)
+    assert len(missed) > 100
+    assert sum(missed) / len(missed) > 0.97
 
 
 def test_an_answer_is_right_wrong_or_unknown() -> None:

@@ -27,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stepmark.errors import InputError
-from trainer.evaluate.measures import auc, within_problem_auc
+
+from .measures import auc, within_problem_auc
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -51,8 +52,8 @@ COMPARISONS = (
 )
 """Differences that are reported with an interval, where both methods are there."""
 
-_BLOCK = 6_000_000
-"""Trials x problems x samples handled at a time: about 50 MB an array."""
+_BLOCK = 1_000_000
+"""Trials x problems x samples handled at a time: about 8 MB an array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def parse_problem(raw: Mapping[str, Any]) -> Problem:
     answers: dict[str, int] = {}
     texts: dict[str, int] = {}
     right = []
-    names = [name for name in SCORES if name in (solutions[0].get("scores") or {})]
+    names = [name for name in SCORES if any(name in (solution.get("scores") or {}) for solution in solutions)]
     scores: dict[str, list[list[float]]] = {name: [] for name in names}
     numbers = []
     for i, solution in enumerate(solutions):
@@ -128,6 +129,8 @@ def parse_problem(raw: Mapping[str, Any]) -> Problem:
     arrays = {}
     for name, values in scores.items():
         n_seeds = max(len(value) for value in values)
+        if not n_seeds:  # no sample has an answer, so none needs a score
+            continue
         filled = [value or [-math.inf] * n_seeds for value in values]
         if any(len(value) != n_seeds for value in filled):
             raise ValueError(f"{name}: solutions have scores of different numbers of seeds")
@@ -188,13 +191,7 @@ def best_of_n(
             raise InputError(f"problem {number}: {err}") from err
     if not parsed:
         raise InputError("there is no problem to evaluate.")
-    seeds = {name: len(values) for name, values in parsed[0].scores.items()}
-    for number, problem in enumerate(parsed, start=1):
-        if {name: len(values) for name, values in problem.scores.items()} != seeds:
-            raise InputError(f"problem {number} has scores of other reward models or seeds than problem 1.")
-        for name in ("orm", "prm"):
-            if name in seeds and (problem.scores[name][np.isfinite(problem.scores[name])] < 0).any():
-                raise InputError(f"problem {number}: {name} has scores below zero, but a vote needs probabilities.")
+    seeds = _seeds_of(parsed)
     m = max(len(problem.answers) for problem in parsed)
     sizes = sorted({n for n in ns if 1 <= n <= m})
     if not sizes:
@@ -226,6 +223,24 @@ def best_of_n(
         "counts": _counts(parsed, m),
         "settings": {"n_trials": n_trials, "n_boot": n_boot, "seed": seed, "seeds_of": seeds},
     }
+
+
+def _seeds_of(problems: list[Problem]) -> dict[str, int]:
+    """Returns the number of seeds of each reward model, which must be the same in all problems with an answer."""
+    seeds: dict[str, int] | None = None
+    for number, problem in enumerate(problems, start=1):
+        if (problem.answers < 0).all():
+            continue
+        found = {name: len(values) for name, values in problem.scores.items()}
+        if seeds is not None and found != seeds:
+            raise InputError(
+                f"problem {number} has scores of {found}, those before it of {seeds} (models and seeds)."
+            )
+        seeds = found
+        for name in ("orm", "prm"):
+            if name in seeds and (problem.scores[name][:, problem.answers >= 0] < 0).any():
+                raise InputError(f"problem {number}: {name} has scores below zero, but a vote needs probabilities.")
+    return seeds or {}
 
 
 def paired_difference(a: Floats, b: Floats, resamples: Ints) -> dict[str, Any]:
@@ -291,7 +306,8 @@ def _simulate_block(
             continue
         scores = np.full((seeds[name], p, m), -math.inf)
         for i, problem in enumerate(problems):
-            scores[:, i, : len(problem.answers)] = problem.scores[name]
+            if name in problem.scores:
+                scores[:, i, : len(problem.answers)] = problem.scores[name]
         shuffled = [of_seed[rows, order] for of_seed in scores]
         out[name] = np.stack([_highest(values, right_at, sizes) for values in shuffled])
         if name != "bt":
@@ -361,7 +377,9 @@ def _aucs(problems: list[Problem], seeds: Mapping[str, int]) -> dict[str, dict[s
     for name, n_seeds in seeds.items():
         within, pooled, n_problems = [], [], 0
         for k in range(n_seeds):
-            scores = np.concatenate([q.scores[name][k][mask] for q, mask in zip(problems, present, strict=True)])
+            scores = np.concatenate(
+                [q.scores[name][k][mask] for q, mask in zip(problems, present, strict=True) if mask.any()]
+            )
             value, n_problems = within_problem_auc(number, scores, right)
             within.append(value)
             pooled.append(auc(scores, right))

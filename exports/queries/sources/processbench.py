@@ -5,7 +5,7 @@ Nothing is said of steps after the first wrong one, so none is labelled.
 
 from stepmark.answers import extract_answer
 from stepmark.records import AnnotationRecord, ImportedRow, ProblemRecord, SolutionRecord
-from stepmark.steps import SEPARATOR, split_solution
+from stepmark.steps import SEPARATOR, bare_step
 
 from .options import ImportOptions
 from .reading import RowError, SourceRow, required, shown
@@ -27,7 +27,7 @@ def parse(row: SourceRow, options: ImportOptions) -> ImportedRow:
         raise RowError(
             "label_out_of_range", f"'label' should be -1 or the index of one of the {len(given)} steps, not {label}"
         )
-    steps = tuple(_bare(step) for step in given)
+    steps = tuple(bare_step(step) or step.strip() for step in given)
     text = SEPARATOR.join(given)
     extra = {name: value for name, value in row.value.items() if name not in _KEYS}
     if list(steps) != given:
@@ -59,9 +59,3 @@ def parse(row: SourceRow, options: ImportOptions) -> ImportedRow:
         ),
     )
     return ImportedRow(problem, (solution,))
-
-
-def _bare(step: str) -> str:
-    """The step without `Step 1:`; a step that is nothing else stays as it is."""
-    parts = split_solution(step.replace("\n", "\v")).steps
-    return parts[0].replace("\v", "\n") if len(parts) == 1 else step.strip()

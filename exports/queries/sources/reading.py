@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from stepmark.errors import InputError
 
@@ -73,8 +73,7 @@ def read_rows(path: Path, *, on_bytes: Callable[[int], None] | None = None) -> I
     with raw:
         is_gzip = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
-        stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw
-        buffered = io.BufferedReader(cast(Any, stream), _CHUNK) if is_gzip else cast(io.BufferedReader, raw)
+        buffered = io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=raw)), _CHUNK) if is_gzip else raw
         n_rows = 0
         try:
             for row in _rows(buffered, path):

@@ -1,0 +1,162 @@
+r"""Shards of a training set: JSON lines or Parquet, written row by row, hashed, and read back.
+
+JSON lines are UTF-8 without escapes, compact (`{"prompt":"...","labels":[true]}`), keys in the columns' order,
+one `\n` after each row: the same rows are the same bytes on every machine. Parquet embeds its writer's version.
+"""
+
+import errno
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from stepmark.errors import InputError, JobError, LimitReached
+
+from .columns import Column, arrow_schema
+
+FileFormat = Literal["jsonl", "parquet"]
+
+_ROW_GROUP = 5_000
+
+
+class ShardWriter(Protocol):
+    """Writes one file."""
+
+    n_rows: int
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Adds a row, which has exactly the columns."""
+
+    def close(self) -> None:
+        """Finishes the file and brings it to the disk."""
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Says what went wrong on the disk.
+
+    Raises:
+        LimitReached: The disk is full.
+        JobError: The file cannot be written for another reason.
+    """
+    try:
+        yield
+    except OSError as err:
+        if err.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(err):
+            raise LimitReached(
+                f"the disk of {path} is full; the export is not complete. Free some space and run it again."
+            ) from err
+        raise JobError(f"cannot write {path}: {err.strerror or err}. Choose another --out, or free it.") from err
+
+
+class JsonlShard:
+    """A file of JSON lines."""
+
+    def __init__(self, path: Path, columns: tuple[Column, ...]) -> None:
+        self.n_rows = 0
+        self._path = path
+        self._names = [column.name for column in columns]
+        with disk_errors(path):
+            self._file = path.open("wb", buffering=1 << 20)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Adds a row."""
+        line = json_line({name: row[name] for name in self._names})
+        with disk_errors(self._path):
+            self._file.write(line)
+        self.n_rows += 1
+
+    def close(self) -> None:
+        """Finishes the file."""
+        with disk_errors(self._path):
+            self._file.close()
+
+
+class ParquetShard:
+    """A Parquet file, in row groups of fixed size."""
+
+    def __init__(self, path: Path, columns: tuple[Column, ...]) -> None:
+        import pyarrow.parquet as pq
+
+        self.n_rows = 0
+        self._path = path
+        self._schema = arrow_schema(columns)
+        self._rows: list[Mapping[str, Any]] = []
+        with disk_errors(path):
+            self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Adds a row."""
+        self._rows.append(row)
+        self.n_rows += 1
+        if len(self._rows) >= _ROW_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        """Finishes the file."""
+        self._flush()
+        with disk_errors(self._path):
+            self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._rows:
+            table = pa.Table.from_pylist(self._rows, schema=self._schema)
+            with disk_errors(self._path):
+                self._writer.write_table(table, row_group_size=_ROW_GROUP)
+            self._rows = []
+
+
+def open_shard(path: Path, columns: tuple[Column, ...], file_format: FileFormat) -> ShardWriter:
+    """Starts a file."""
+    return JsonlShard(path, columns) if file_format == "jsonl" else ParquetShard(path, columns)
+
+
+def json_line(row: Mapping[str, Any]) -> bytes:
+    r"""One row as it stands in a file of JSON lines.
+
+    >>> json_line({"prompt": "9 × 7?", "labels": [True, False]}).decode()
+    '{"prompt":"9 × 7?","labels":[true,false]}\n'
+    """
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def read_shard(path: Path) -> Iterator[dict[str, Any]]:
+    """Reads a file's rows, one at a time.
+
+    Raises:
+        InputError: The file is missing, or a row is no JSON object.
+    """
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=1000):
+                    yield from batch.to_pylist()
+        except (OSError, pa.ArrowInvalid) as err:
+            raise InputError(f"cannot read {path}: {err}. Export the set again.") from err
+        return
+    number = 0
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                number += 1
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError("not an object")
+                yield row
+    except OSError as err:
+        raise InputError(f"cannot read {path}: {err.strerror}. Export the set again.") from err
+    except ValueError as err:
+        raise InputError(f"{path}, line {number}: {err}. Export the set again.") from err
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,104 @@
+"""The manifest of an exported folder: what was asked, what became of the rows, and the hash of each file.
+
+It is written last, so that a folder with a manifest is complete. It holds no time and no path of a machine: the
+same query on the same database gives the same manifest.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stepmark.errors import InputError
+
+from .files import disk_errors
+
+NAME = "manifest.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a set."""
+
+    path: str
+    """Relative to the folder, with `/`."""
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(slots=True)
+class ConfigEntry:
+    """One training set of the folder."""
+
+    format: str
+    file_format: str
+    columns: dict[str, str]
+    """Name and kind of each column."""
+    query: dict[str, Any]
+    """The flags that made it."""
+    counts: dict[str, Any]
+    """`read`, `kept`, `dropped` by reason, and what else was counted."""
+    licences: dict[str, int]
+    """Rows by the licence of their solutions; `unknown` where none is known."""
+    sources: dict[str, int]
+    """Rows by source; `run/ID` for what was sampled here."""
+    splits: dict[str, list[FileEntry]] = field(default_factory=dict)
+    aside: dict[str, list[FileEntry]] = field(default_factory=dict)
+    """Files that are no split: `ties`."""
+
+
+@dataclass(slots=True)
+class Manifest:
+    """All sets of a folder."""
+
+    stepmark_version: str
+    configs: dict[str, ConfigEntry] = field(default_factory=dict)
+
+    def as_json(self) -> bytes:
+        """The manifest's bytes."""
+        document = {"manifest_version": VERSION, **asdict(self)}
+        document["configs"] = dict(sorted(document["configs"].items()))
+        return json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Reads a folder's manifest; None where there is none.
+
+    Raises:
+        InputError: It is damaged, or of a newer version.
+    """
+    path = folder / NAME
+    try:
+        document = json.loads(path.read_bytes())
+        if document["manifest_version"] != VERSION:
+            raise ValueError(f"manifest version {document['manifest_version']}, this stepmark reads {VERSION}")
+        return Manifest(
+            stepmark_version=document["stepmark_version"],
+            configs={name: _config(entry) for name, entry in document["configs"].items()},
+        )
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError as err:
+        raise InputError(f"{folder} is no folder") from err
+    except (ValueError, KeyError, TypeError) as err:
+        raise InputError(f"{path} is no manifest of an exported set ({err}). Export into another folder.") from err
+
+
+def _config(entry: dict[str, Any]) -> ConfigEntry:
+    for part in ("splits", "aside"):
+        entry[part] = {name: [FileEntry(**file) for file in found] for name, found in entry[part].items()}
+    return ConfigEntry(**entry)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    with disk_errors(path):
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)

@@ -1,0 +1,238 @@
+"""A training set on disk: `FOLDER/CONFIG/SPLIT-00000-of-0000N.jsonl`, the dataset card, and the manifest.
+
+Several sets (configs) share a folder. Rows go to `.partial` files first; the set that was there stays whole until
+the new one is complete.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from stepmark.errors import InputError, JobError, SettingsError
+
+from .card import MARK, card
+from .columns import CONFIGS, Column
+from .files import FileFormat, ShardWriter, disk_errors, open_shard, read_shard, sha256_of
+from .manifest import NAME, ConfigEntry, FileEntry, Manifest, read_manifest, write_whole
+
+ROWS_PER_SHARD = 100_000
+
+_OURS = re.compile(r"\w+-\d{5}-of-\d{5}\.(jsonl|parquet)|\w+-\d{5}\.partial")
+_SPLIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(slots=True)
+class _Part:
+    """The shards of a split, or of a file that stands aside."""
+
+    columns: tuple[Column, ...]
+    done: list[tuple[Path, int]] = field(default_factory=list)
+    current: ShardWriter | None = None
+    current_path: Path | None = None
+
+
+class SetWriter:
+    """Writes one config of a folder; `finish` makes it a set, leaving without it leaves the folder as it was."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: str,
+        *,
+        columns: tuple[Column, ...] | None = None,
+        file_format: FileFormat = "jsonl",
+        rows_per_shard: int = ROWS_PER_SHARD,
+        overwrite: bool = False,
+    ) -> None:
+        """Checks that the folder can take the set.
+
+        Raises:
+            SettingsError: The folder holds this config already (without `overwrite`), or files that are not ours.
+        """
+        if rows_per_shard < 1:
+            raise SettingsError(f"a shard of {rows_per_shard} rows cannot be; give at least 1")
+        self.folder = folder
+        self.config = config
+        self.columns = columns or CONFIGS[config]
+        self.file_format = file_format
+        self.rows_per_shard = rows_per_shard
+        self._parts: dict[str, _Part] = {}
+        self._aside: dict[str, _Part] = {}
+        _check_folder(folder, config, file_format, overwrite=overwrite)
+        self._made = [path for path in (self._dir, folder) if not path.exists()]
+        with disk_errors(folder):
+            self._dir.mkdir(parents=True, exist_ok=True)
+        _remove(self._dir, "*.partial")
+
+    @property
+    def _dir(self) -> Path:
+        return self.folder / self.config
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for part in (*self._parts.values(), *self._aside.values()):
+            if part.current is not None:
+                # The file is thrown away; what keeps it from closing has been said already.
+                with suppress(JobError):
+                    part.current.close()
+        _remove(self._dir, "*.partial")
+        for folder in self._made:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+    def write(self, split: str, row: Mapping[str, Any]) -> None:
+        """Adds a row to a split."""
+        if not _SPLIT_NAME.fullmatch(split):
+            raise SettingsError(f"{split!r} is no name for a split; use letters, digits and _")
+        self._write(self._parts, split, self.columns, row)
+
+    def write_aside(self, name: str, columns: tuple[Column, ...], row: Mapping[str, Any]) -> None:
+        """Adds a row to a file that is no split."""
+        self._write(self._aside, name, columns, row)
+
+    def _write(self, parts: dict[str, _Part], name: str, columns: tuple[Column, ...], row: Mapping[str, Any]) -> None:
+        part = parts.get(name)
+        if part is None:
+            part = parts[name] = _Part(columns)
+        if part.current is not None and part.current.n_rows >= self.rows_per_shard:
+            _close(part)
+        if part.current is None:
+            part.current_path = self._dir / f"{name}-{len(part.done):05d}.partial"
+            part.current = open_shard(part.current_path, part.columns, self.file_format)
+        part.current.write(row)
+
+    def finish(
+        self,
+        *,
+        version: str,
+        format: str,
+        query: dict[str, Any],
+        counts: dict[str, Any],
+        licences: Mapping[str, int] | None = None,
+        sources: Mapping[str, int] | None = None,
+        split_order: tuple[str, ...] = ("train", "validation", "test"),
+    ) -> bytes:
+        """Puts the files in place, writes the card, then the manifest, whose bytes it returns."""
+        for part in (*self._parts.values(), *self._aside.values()):
+            _close(part)
+        manifest = read_manifest(self.folder) or Manifest(version)
+        if self.config in manifest.configs:
+            del manifest.configs[self.config]
+            if manifest.configs:
+                write_whole(self.folder / NAME, manifest.as_json())
+            else:
+                with disk_errors(self.folder / NAME):
+                    (self.folder / NAME).unlink()
+        _remove(self._dir, "*-of-*")
+        order = {name: index for index, name in enumerate(split_order)}
+        names = sorted(self._parts, key=lambda name: (order.get(name, len(order)), name))
+        manifest.stepmark_version = version
+        manifest.configs[self.config] = ConfigEntry(
+            format=format,
+            file_format=self.file_format,
+            columns={column.name: column.kind for column in self.columns},
+            query=query,
+            counts=counts,
+            licences=dict(sorted((licences or {}).items())),
+            sources=dict(sorted((sources or {}).items())),
+            splits={name: self._placed(name, self._parts[name]) for name in names},
+            aside={name: self._placed(name, part) for name, part in sorted(self._aside.items())},
+        )
+        write_whole(self.folder / "README.md", card(manifest).encode())
+        content = manifest.as_json()
+        write_whole(self.folder / NAME, content)
+        return content
+
+    def _placed(self, name: str, part: _Part) -> list[FileEntry]:
+        entries = []
+        for index, (partial, n_rows) in enumerate(part.done):
+            path = self._dir / f"{name}-{index:05d}-of-{len(part.done):05d}.{self.file_format}"
+            with disk_errors(path):
+                partial.replace(path)
+            entries.append(FileEntry(f"{self.config}/{path.name}", n_rows, path.stat().st_size, sha256_of(path)))
+        return entries
+
+
+def read_rows(folder: Path, config: str, split: str, *, verify: bool = False) -> Iterator[dict[str, Any]]:
+    """Reads the rows of a split, in order, one at a time; nothing where the split has no row.
+
+    Args:
+        folder: The exported folder.
+        config: `prm`, `orm`, `preference` or `best_of_n`.
+        split: `train`, `validation`, ...
+        verify: Hash each file before reading it, and refuse one that is not as it was written.
+
+    Raises:
+        InputError: The folder is no complete export, has no such config, or a file was changed.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise InputError(f"{folder} holds no {NAME}: it is no exported set, or its export was interrupted")
+    if config not in manifest.configs:
+        raise InputError(f"{folder} holds no {config!r}; it has {', '.join(sorted(manifest.configs))}")
+    for entry in manifest.configs[config].splits.get(split, []):
+        path = folder / entry.path
+        if not path.is_file():
+            raise InputError(f"{path} is missing; export the set again")
+        if verify and sha256_of(path) != entry.sha256:
+            raise InputError(f"{path} is not as it was exported (its SHA-256 differs); export the set again")
+        yield from read_shard(path)
+
+
+def read_counts(folder: Path, config: str) -> Counter[str]:
+    """Counts the rows of each split, as the manifest says.
+
+    Raises:
+        InputError: As `read_rows`.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None or config not in manifest.configs:
+        raise InputError(f"{folder} holds no complete {config!r}; export it first")
+    splits = manifest.configs[config].splits
+    return Counter({split: sum(entry.rows for entry in entries) for split, entries in splits.items()})
+
+
+def _check_folder(folder: Path, config: str, file_format: FileFormat, *, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"{folder} is a file; give a folder as --out")
+    manifest = read_manifest(folder) if folder.is_dir() else None
+    if manifest is not None and config in manifest.configs and not overwrite:
+        raise SettingsError(
+            f"{folder} already holds a {config} set; pass --overwrite to replace it, or another --out"
+        )
+    others = {} if manifest is None else {k: v.file_format for k, v in manifest.configs.items() if k != config}
+    if any(other != file_format for other in others.values()):
+        # `datasets` takes one reader for all configs of a folder.
+        raise SettingsError(
+            f"{folder} holds {', '.join(sorted(others))} as {', '.join(sorted(set(others.values())))}, and "
+            f"load_dataset reads one kind of file in a folder; give --file-format the same, or another --out"
+        )
+    readme = folder / "README.md"
+    if readme.is_file() and MARK not in readme.read_text(encoding="utf-8", errors="replace"):
+        raise SettingsError(f"{readme} was not written by stepmark and would be replaced; give another --out")
+    strange = [path.name for path in (folder / config).glob("*") if not _OURS.fullmatch(path.name)]
+    if strange:
+        raise SettingsError(f"{folder / config} holds files that are not ours: {', '.join(sorted(strange)[:5])}")
+
+
+def _close(part: _Part) -> None:
+    if part.current is not None and part.current_path is not None:
+        part.current.close()
+        part.done.append((part.current_path, part.current.n_rows))
+        part.current = None
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    for path in folder.glob(pattern):
+        if _OURS.fullmatch(path.name):
+            with disk_errors(path):
+                path.unlink()

@@ -1,0 +1,215 @@
+"""Training sets out of the database: rows from one snapshot, split by problem family, written as a set."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+import stepmark
+from db.connect import reading
+from db.exports import record_export
+from db.models import Solution
+from exports.formats.columns import CONFIGS, MARGIN, PREFERENCE, TIES, Column
+from exports.formats.files import FileFormat
+from exports.formats.sets import ROWS_PER_SHARD, SetWriter
+from stepmark.errors import InputError
+from stepmark.progress import Progress, silent
+from stepmark.splits import check_shares, split_of
+
+from .orm_rows import best_of_n_rows, orm_rows
+from .preference_rows import PreferenceOptions, choice_rows, has_margins, outcome_rows
+from .prm_rows import PrmOptions, prm_rows
+from .selection import Counts, Selection, SetRow, TextForm, check_sources
+
+DEFAULT_SHARES: Mapping[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
+
+_Rows = Callable[[Session, Counts], Iterator[SetRow]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a set goes and how it is cut."""
+
+    folder: Path
+    file_format: FileFormat = "jsonl"
+    shares: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_SHARES))
+    """Share of the problem families for each split."""
+    split_seed: int = 0
+    rows_per_shard: int = ROWS_PER_SHARD
+    overwrite: bool = False
+
+
+@dataclass(slots=True)
+class ExportReport:
+    """What was written."""
+
+    config: str
+    folder: str
+    n_read: int
+    n_kept: int
+    dropped: dict[str, int]
+    more: dict[str, int]
+    """Further counts, such as `solutions_without_outcome`."""
+    splits: dict[str, int]
+    """Rows of each split."""
+    manifest_sha256: str
+
+
+def export_prm(
+    engine: sa.Engine, target: Target, selection: Selection, options: PrmOptions, *, progress: Progress = silent
+) -> ExportReport:
+    """Exports step labels for a process reward model.
+
+    Raises:
+        UserError: The folder cannot take the set, or nothing is left to write.
+        LimitReached: The disk is full.
+    """
+    query = {**asdict(selection), **asdict(options)}
+    return _export(
+        engine, "prm", target, selection, query, lambda s, c: prm_rows(s, selection, options, c), progress=progress
+    )
+
+
+def export_orm(
+    engine: sa.Engine, target: Target, selection: Selection, *, text: TextForm = "steps", progress: Progress = silent
+) -> ExportReport:
+    """Exports outcomes for an outcome reward model; raises as `export_prm`."""
+    query = {**asdict(selection), "text": text}
+    return _export(
+        engine, "orm", target, selection, query, lambda s, c: orm_rows(s, selection, text, c), progress=progress
+    )
+
+
+def export_best_of_n(
+    engine: sa.Engine, target: Target, selection: Selection, *, text: TextForm = "steps", progress: Progress = silent
+) -> ExportReport:
+    """Exports the Best-of-N test file; raises as `export_prm`."""
+    query = {**asdict(selection), "text": text}
+    return _export(
+        engine,
+        "best_of_n",
+        target,
+        selection,
+        query,
+        lambda s, c: best_of_n_rows(s, selection, text, c),
+        progress=progress,
+    )
+
+
+def export_preference(
+    engine: sa.Engine,
+    target: Target,
+    selection: Selection,
+    options: PreferenceOptions,
+    *,
+    progress: Progress = silent,
+) -> ExportReport:
+    """Exports pairs of a better and a worse solution; raises as `export_prm`."""
+    query = {**asdict(selection), **asdict(options)}
+    with _snapshot(engine) as session:
+        with_margin = has_margins(session, selection, options)
+
+    def rows(session: Session, counts: Counts) -> Iterator[SetRow]:
+        if options.origin == "outcomes":
+            return outcome_rows(session, selection, options, counts)
+        return choice_rows(session, selection, options, counts, with_margin=with_margin)
+
+    columns = (*PREFERENCE, MARGIN) if with_margin else PREFERENCE
+    return _export(engine, "preference", target, selection, query, rows, columns=columns, progress=progress)
+
+
+def _export(
+    engine: sa.Engine,
+    config: str,
+    target: Target,
+    selection: Selection,
+    query: dict[str, Any],
+    rows: _Rows,
+    *,
+    columns: tuple[Column, ...] | None = None,
+    progress: Progress,
+) -> ExportReport:
+    check_shares(target.shares)
+    counts, splits, licences, sources = Counts(), Counter[str](), Counter[str](), Counter[str]()
+    query |= {
+        "split": dict(target.shares),
+        "split_seed": target.split_seed,
+        "file_format": target.file_format,
+        "rows_per_shard": target.rows_per_shard,
+    }
+    with (
+        SetWriter(
+            target.folder,
+            config,
+            columns=columns or CONFIGS[config],
+            file_format=target.file_format,
+            rows_per_shard=target.rows_per_shard,
+            overwrite=target.overwrite,
+        ) as writer,
+        _snapshot(engine) as session,
+    ):
+        check_sources(session, selection)
+        for row in rows(session, counts):
+            if row.is_aside:
+                writer.write_aside("ties", TIES, row.row)
+                continue
+            split = split_of(row.family, target.shares, target.split_seed)
+            writer.write(split, row.row)
+            splits[split] += 1
+            licences[row.licence or "unknown"] += 1
+            sources[row.source] += 1
+            if splits.total() % 1000 == 0:
+                progress(splits.total(), None, f"read {counts.n_read:,}")
+        dropped = {reason: count for reason, count in sorted(counts.dropped.items()) if count}
+        more = {name: count for name, count in sorted(counts.more.items()) if count}
+        if not splits:
+            why = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+            raise InputError(
+                f"there is no row to export: read {counts.n_read}"
+                + (f", dropped {why}" if why else "")
+                + ". Nothing was written; widen the selection, or label and verify first."
+            )
+        progress(splits.total(), splits.total(), f"read {counts.n_read:,}")
+        counted = {"read": counts.n_read, "kept": splits.total(), "dropped": dropped, **more}
+        content = writer.finish(
+            version=stepmark.__version__,
+            format="trl",
+            query=query,
+            counts=counted,
+            licences=licences,
+            sources=sources,
+            split_order=tuple(target.shares),
+        )
+    digest = hashlib.sha256(content).hexdigest()
+    path = str(target.folder.resolve())
+    record_export(engine, config=config, path=path, flags=query, counts=counted, manifest_sha256=digest)
+    return ExportReport(
+        config,
+        str(target.folder),
+        counts.n_read,
+        splits.total(),
+        dropped,
+        more,
+        _ordered(splits, target.shares),
+        digest,
+    )
+
+
+def _ordered(splits: Counter[str], shares: Mapping[str, float]) -> dict[str, int]:
+    return {name: splits[name] for name in shares if splits[name]}
+
+
+@contextmanager
+def _snapshot(engine: sa.Engine) -> Iterator[Session]:
+    """A session that sees one state of the database, however long it reads; SQLite's transactions do so anyhow."""
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    with reading(engine) as session:
+        session.scalar(sa.select(Solution.solution_id).limit(1))
+        yield session

@@ -1,0 +1,261 @@
+"""The app without a browser: its address, its pages in Streamlit's AppTest, its messages, its commands."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
+
+from annotator.app import check_address, routes, server_config
+from annotator.assets import component_url, find_katex
+from annotator.messages import Unreadable, read_held, read_outbox
+from annotator.surface import surface_data, take
+from annotator.workplace import Workplace, open_workplace
+from db.annotators import find_or_create_annotator
+from db.connect import open_database, reading, writing
+from db.models import Annotation, Problem, ProblemSource, Solution
+from db.tasks import Submission, add_tasks, claim_tasks
+from stepmark.errors import SettingsError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Iterator[Workplace]:
+    engine = open_database(f"sqlite:///{tmp_path / 'stepmark.db'}", create=True)
+    with writing(engine) as session:
+        session.add(
+            Problem(statement_hash="0" * 32, family="0" * 32, statement="What is 1 + 1?", reference_answer="2")
+        )
+        session.flush()
+        session.add(ProblemSource(problem_id=1, source="sums/test", source_key="0"))
+        for key in ("a", "b", "c"):
+            session.add(
+                Solution(
+                    problem_id=1,
+                    source="made",
+                    source_key=key,
+                    text="",
+                    text_hash=key * 32,
+                    steps=["1 + 1 = 2"],
+                    answer="2",
+                )
+            )
+    add_tasks(engine, [(1, 2.0), (2, 1.0), (3, 0.0)], reason="random")
+    found = Workplace(engine, find_or_create_annotator(engine, "annotator-1"), "annotator-1", None)
+    open_workplace(found)
+    yield found
+    engine.dispose()
+
+
+def sent(task: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "submission_id": f"submission-{task['task_id']}",
+        "task_id": task["task_id"],
+        "token": task["token"],
+        "finish_reason": "solution",
+        "labels": [1, 1],
+        "unsure": [1],
+        "step_durations_ms": [10, 20],
+        "duration_ms": 30,
+        "comment": None,
+        "guideline": "prm800k-1",
+        "corrects": None,
+        "extra": {},
+        **changes,
+    }
+
+
+def test_a_message_is_stored_once_and_answered_each_time(workplace: Workplace) -> None:
+    first, second = surface_data(workplace)["tasks"]
+    message = {"outbox": [sent(first)], "held": {str(second["task_id"]): second["token"]}, "nonce": "1"}
+    stored = {"submission_id": "submission-1", "status": "stored", "message": ""}
+    assert take(workplace, message) == [stored]
+    assert take(workplace, message) == [{**stored, "status": "repeated"}]
+    data = surface_data(workplace)
+    assert [task["task_id"] for task in data["tasks"]] == [2, 3]
+    assert data["counts"] == {"answered": 1, "left": 2}
+    with reading(workplace.engine) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Annotation)) == 1
+
+
+def test_what_cannot_be_read_is_answered_so_that_the_browser_stops_repeating_it(workplace: Workplace) -> None:
+    [task, _] = surface_data(workplace)["tasks"]
+    good = read_outbox({"outbox": [sent(task)]}, 7)
+    assert good == [
+        Submission(
+            submission_id="submission-1",
+            task_id=1,
+            annotator_id=7,
+            token=task["token"],
+            finish_reason="solution",
+            labels=[1, 1],
+            unsure=frozenset({1}),
+            step_durations_ms=[10, 20],
+            duration_ms=30,
+            guideline="prm800k-1",
+        )
+    ]
+    bad = {"outbox": [sent(task, labels="all good"), {"labels": []}, sent(task, annotator_id=1)]}
+    assert read_outbox(bad, 7) == [
+        Unreadable("submission-1", "it cannot be read (labels: Input should be a valid list)"),
+        Unreadable("submission-1", "it cannot be read (annotator_id: Extra inputs are not permitted)"),
+    ]
+    assert [answer["status"] for answer in take(workplace, bad)] == ["invalid", "invalid"]
+    for nonsense in (None, 3, [], {}, {"outbox": 1, "held": 2}):
+        assert read_outbox(nonsense, 7) == []
+        assert read_held(nonsense) == {}
+    assert read_held({"held": {"1": "token", "x": "token", "2": 3}}) == {1: "token"}
+
+
+def test_the_label_page_mounts_the_surface_and_claims_two_tasks(workplace: Workplace) -> None:
+    page = AppTest.from_file(str(ROOT / "annotator" / "entry.py"), default_timeout=60).run()
+    assert list(page.exception) == []
+    assert len(claim_tasks(workplace.engine, workplace.annotator_id, n=2)) == 2
+    other = find_or_create_annotator(workplace.engine, "annotator-2")
+    assert [task.task_id for task in claim_tasks(workplace.engine, other)] == [3]
+
+
+@pytest.mark.parametrize("n_answered", [0, 1])
+def test_the_progress_page_shows_counts_and_the_queue(workplace: Workplace, n_answered: int) -> None:
+    if n_answered:
+        [task, _] = surface_data(workplace)["tasks"]
+        take(workplace, {"outbox": [sent(task)]})
+
+    def page() -> None:
+        from annotator.views import progress
+
+        progress.show()
+
+    shown = AppTest.from_function(page, default_timeout=60).run()
+    assert list(shown.exception) == []
+    assert [(metric.label, metric.value) for metric in shown.metric] == [
+        ("Tasks answered", str(n_answered)),
+        ("Left for you", str(3 - n_answered)),
+        ("Step labels", str(2 * n_answered)),
+        ("Median time a task", "0 s" if n_answered else "–"),
+    ]
+    queue = shown.dataframe[0].value.to_dict("records")
+    assert queue == [
+        {
+            "rule": "random",
+            "mode": "first error",
+            "open": 3 - n_answered,
+            "in somebody's hands": n_answered,
+            "done": n_answered,
+        }
+    ]
+
+
+def test_the_guidelines_page_shows_every_rule(workplace: Workplace) -> None:
+    def page() -> None:
+        from annotator.views import guidelines
+
+        guidelines.show()
+
+    shown = AppTest.from_function(page, default_timeout=60).run()
+    assert list(shown.exception) == []
+    assert [heading.value for heading in shown.subheader] == [
+        ":green[✓] Good",
+        ":orange[◆] Neutral",
+        ":red[✕] Bad",
+        "The final answer",
+        "In general",
+    ]
+
+
+def test_health_and_the_surfaces_files_are_served(workplace: Workplace) -> None:
+    with TestClient(Starlette(routes=routes())) as client:
+        assert client.get("/stepmark/health").json() == {"status": "ok"}
+        module = client.get(f"{component_url()}/surface.js")
+        assert (module.status_code, module.headers["content-type"].split(";")[0]) == (200, "text/javascript")
+        assert client.get(f"{component_url()}/../app.py").status_code == 404
+
+
+def test_katex_is_the_installed_one_or_else_streamlits(tmp_path: Path) -> None:
+    bundled = find_katex(tmp_path)
+    assert bundled is not None
+    assert (bundled.css, bundled.directory) == (None, None)
+    assert bundled.module.startswith("/static/js/katex.")
+    (tmp_path / "katex.mjs").touch()
+    installed = find_katex(tmp_path)
+    assert installed is not None
+    assert (installed.module, installed.directory) == ("/stepmark/katex/katex.mjs", tmp_path)
+
+
+def test_only_this_machine_and_only_a_free_port_will_do() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"port {port} cannot be used .* --port {port + 1}"):
+            check_address("127.0.0.1", port)
+    check_address("127.0.0.1", port)
+    for host in ("0.0.0.0", "192.0.2.1", "example.com", "::"):
+        with pytest.raises(SettingsError, match="is not this machine"):
+            check_address(host, port)
+
+
+def test_the_servers_options_call_nobody_and_hide_tracebacks() -> None:
+    options = server_config("127.0.0.1", 8501)
+    assert {name: options[name] for name in options if not name.startswith("theme.")} == {
+        "server.address": "127.0.0.1",
+        "server.port": 8501,
+        "server.allowedHosts": ["127.0.0.1", "::1", "localhost"],
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.showEmailPrompt": False,
+        "browser.serverAddress": "127.0.0.1",
+        "browser.gatherUsageStats": False,
+        "logger.hideWelcomeMessage": True,
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
+        "client.toolbarMode": "minimal",
+    }
+
+
+def stepmark(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stepmark", *args],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_queue_is_filled_and_shown_by_commands(workplace: Workplace) -> None:
+    url = workplace.engine.url.render_as_string()
+    done = stepmark("queue", "add", "--db", url, "--source", "sums/*", "--mode", "all_steps", "--limit", "2")
+    assert (done.stdout, done.returncode) == ("queue: read 2, kept 2, dropped 0\n", 0)
+    shown = stepmark("queue", "show", "--db", url, "--json")
+    assert json.loads(shown.stdout) == [
+        {"reason": "random", "mode": "first_error", "n_open": 3, "n_closed": 0, "n_leased": 0},
+        {"reason": "random", "mode": "all_steps", "n_open": 2, "n_closed": 0, "n_leased": 0},
+    ]
+    refused = stepmark("queue", "add", "--db", url, "--source", "maths")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "stepmark: no source fits 'maths'; there are: made, sums/test\n",
+    )
+
+
+def test_a_taken_port_is_one_message(workplace: Workplace) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        url = workplace.engine.url.render_as_string()
+        refused = stepmark("annotate", "--no-browser", "--db", url, "--port", port)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"stepmark: port {port} cannot be used on 127.0.0.1: ")

@@ -1,0 +1,156 @@
+"""Networks and gradients: two rows against full logits, padding, and accumulated batches."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from stepmark.errors import SettingsError
+from tests.tiny_reward_model import save_tiny_lm
+from trainer.batches import ReadSequence, TokenSet, TokenSetBuilder, collate
+from trainer.loop import accumulate_gradients, batch_losses
+from trainer.models import RewardNet, build_net, load_tokenizer, n_parameters
+from trainer.render import label_token_ids
+from trainer.rows import Kind
+
+PAD = 0
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny_lm(tmp_path_factory.mktemp("base"), tied=request.param)
+
+
+def build(base: str, kind: Kind) -> RewardNet:
+    tokenizer = load_tokenizer(base)
+    return build_net(base, kind, tokenizer, label_ids=label_token_ids(tokenizer, "+", "-"))
+
+
+def random_set(*, group: int = 1, n: int = 8) -> TokenSet:
+    rng = np.random.default_rng(1)
+    builder = TokenSetBuilder(group=group)
+    for i in range(0, n, group):
+        sequences = []
+        for length in rng.integers(4, 20, group).tolist():
+            positions = [length - 1] if group == 2 else [1, length - 1]
+            targets = [0.5] if group == 2 else [1.0, float(i % 3 == 0)]
+            sequences.append(ReadSequence(rng.integers(6, 200, length).tolist(), positions, targets))
+        builder.add(i, *sequences)
+    return builder.build()
+
+
+def test_two_rows_at_the_labels_equal_the_full_logits_of_the_language_model(base: str) -> None:
+    net = build(base, "prm").eval()
+    lm = AutoModelForCausalLM.from_pretrained(base).eval()
+    tokenizer = load_tokenizer(base)
+    plus, minus = label_token_ids(tokenizer, "+", "-")
+    batch = collate(random_set(), np.arange(8), pad_id=PAD)
+    with torch.no_grad():
+        full = lm(batch.input_ids, attention_mask=(batch.input_ids != PAD).long()).logits.reshape(-1, len(tokenizer))
+        expected = full[batch.reads, plus] - full[batch.reads, minus]
+        torch.testing.assert_close(net(batch.input_ids, batch.reads), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_two_rows_have_the_gradients_of_the_full_cross_entropy(base: str) -> None:
+    net = build(base, "prm")
+    lm = AutoModelForCausalLM.from_pretrained(base)
+    plus, minus = label_token_ids(load_tokenizer(base), "+", "-")
+    batch = collate(random_set(), np.arange(8), pad_id=PAD)
+    accumulate_gradients(net, [batch])
+    logits = lm(batch.input_ids).logits.flatten(0, 1)[batch.reads][:, [plus, minus]]
+    torch.nn.functional.cross_entropy(logits, (1 - batch.targets).long()).backward()
+    ours, theirs = dict(net.model.named_parameters()), dict(lm.named_parameters())
+    body = [name for name in theirs if name.startswith("model.")]
+    assert len(body) > 10
+    for name in body:
+        torch.testing.assert_close(ours[name].grad, theirs[name].grad, atol=1e-6, rtol=1e-3)
+    if net.rows is not None:
+        torch.testing.assert_close(net.rows.grad, lm.lm_head.weight.grad[[plus, minus]], atol=1e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["prm", "orm", "bt"])
+def test_four_batches_of_one_accumulated_equal_one_batch_of_four(base: str, kind: Kind) -> None:
+    net = build(base, kind)
+    data = random_set(group=2 if kind == "bt" else 1)
+    grads, losses = [], []
+    for groups in ([np.arange(4)], [np.array([i]) for i in range(4)]):
+        net.zero_grad()
+        batches = [collate(data, items, pad_id=PAD) for items in groups]
+        losses.append(accumulate_gradients(net, batches, centre=0.1))
+        grads.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
+    torch.testing.assert_close(losses[0], losses[1])
+    assert grads[0].keys() == grads[1].keys()
+    for name, grad in grads[0].items():
+        torch.testing.assert_close(grad, grads[1][name], atol=1e-6, rtol=1e-3)
+    assert any(grad.abs().max() > 1e-4 for grad in grads[0].values())
+
+
+@pytest.mark.parametrize("kind", ["prm", "orm", "bt"])
+def test_padding_changes_neither_logits_nor_losses(base: str, kind: Kind) -> None:
+    net = build(base, kind).eval()
+    batch = collate(random_set(group=2 if kind == "bt" else 1), np.arange(4), pad_id=PAD)
+    rows, width = batch.input_ids.shape
+    padded_ids = torch.cat([batch.input_ids, torch.full((rows, 7), PAD)], dim=1)
+    reads = batch.reads // width * (width + 7) + batch.reads % width
+    padded = dataclasses.replace(batch, input_ids=padded_ids, reads=reads)
+    with torch.no_grad():
+        expected = batch_losses(net, batch, centre=0.0)
+        torch.testing.assert_close(batch_losses(net, padded, centre=0.0), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_an_untrained_orm_gives_the_probability_of_the_two_rows(base: str) -> None:
+    batch = collate(random_set(), np.arange(8), pad_id=PAD)
+    with torch.no_grad():
+        prm, orm = (build(base, kind).eval()(batch.input_ids, batch.reads) for kind in ("prm", "orm"))
+    torch.testing.assert_close(prm, orm, atol=1e-6, rtol=1e-5)
+
+
+def test_training_an_untied_head_touches_its_two_rows_only(tmp_path: Path) -> None:
+    net = build(save_tiny_lm(tmp_path, tied=False), "prm")
+    before = net.model.lm_head.weight.detach().clone()
+    assert net.rows is not None
+    with torch.no_grad():
+        net.rows += 1.0
+    net.write_rows_back()
+    changed = (net.model.lm_head.weight != before).any(dim=1).nonzero().flatten().tolist()
+    assert changed == sorted(net.label_ids or ())
+
+
+def test_a_pad_token_that_is_the_end_token_is_replaced(tmp_path: Path) -> None:
+    path = save_tiny_lm(tmp_path)
+    tokenizer = load_tokenizer(path)
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.save_pretrained(path)
+    loaded = load_tokenizer(path)
+    assert (loaded.pad_token, loaded.eos_token) == ("<|pad|>", "<|end|>")
+
+
+def test_tokens_that_the_model_does_not_know_get_the_mean_embedding(tmp_path: Path) -> None:
+    path = save_tiny_lm(tmp_path)
+    tokenizer = load_tokenizer(path)
+    n = len(tokenizer)
+    tokenizer.add_tokens(["<|new|>"], special_tokens=True)
+    net = build_net(path, "prm", tokenizer, label_ids=label_token_ids(tokenizer, "+", "-"))
+    weight = net.model.get_input_embeddings().weight
+    assert weight.shape[0] == n + 1
+    torch.testing.assert_close(weight[n], weight[:n].mean(dim=0))
+    assert n_parameters(net) == n_parameters(build(path, "prm")) + weight.shape[1]
+
+
+def test_a_model_that_caps_its_logits_is_refused(tmp_path: Path) -> None:
+    net = build(save_tiny_lm(tmp_path), "prm")
+    head = net.model.lm_head
+    head.register_forward_hook(lambda module, inputs, output: 0.5 * output)
+    with pytest.raises(SettingsError, match="does not compute its logits as a plain product with the head"):
+        net.check_exact()
+
+
+def test_a_folder_without_a_model_is_a_user_s_mistake(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(save_tiny_lm(tmp_path / "base"))
+    with pytest.raises(SettingsError, match="no model could be loaded from"):
+        build_net(str(tmp_path / "nothing"), "prm", tokenizer, label_ids=(1, 2))
+    with pytest.raises(SettingsError, match="no tokenizer could be loaded from"):
+        load_tokenizer(str(tmp_path / "nothing"))
