@@ -188,7 +188,7 @@ class _Run:
             EngineError: The engine said that no further request can succeed.
         """
         try:
-            with closing(self._engine.answer(self.requests())) as answers:  # type: ignore[type-var]
+            with closing(self._engine.answer(self.requests())) as answers:
                 for answer in answers:
                     failure = None if answer is None else self._take(*answer)
                     if len(self._unstored) >= _STORE_SAMPLES or time.monotonic() >= self._store_at:

@@ -7,7 +7,7 @@ raises for one request, and never turns a failure into text.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -115,10 +115,11 @@ class Engine(Protocol):
         """What it samples from; known before anything is loaded or sent."""
         ...
 
-    def answer(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion] | None]:
+    def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
         """Pulls requests as it has room for them, and yields each with its answer exactly once, in any order.
 
-        While it waits it may yield None, so that the caller can store what it holds, show progress, or stop.
+        While it waits it may yield None, so that the caller can store what it holds, show progress, or stop. A
+        caller that stops early closes the generator; what is in flight is dropped.
         """
         ...
 

@@ -109,7 +109,7 @@ class LanguageModel:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if dtype == "auto" and device == "cpu":
             dtype = "float32"
-        transformers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(model)
             network: Any = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=dtype)

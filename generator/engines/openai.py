@@ -8,12 +8,11 @@ good becomes a failure with its kind, never a text. The API key is sent to the s
 import asyncio
 import hashlib
 import json
-import logging
 import queue
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,7 +114,7 @@ class OpenAIEngine:
         self._answered_at = 0.0
         """When the server last gave an answer."""
 
-    def answer(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion] | None]:
+    def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
         """Keeps `concurrency` requests in flight, and yields None about twice a second while none is answered."""
         loop = self._started_loop()
         answered: queue.SimpleQueue[Future[Completion]] = queue.SimpleQueue()
@@ -156,7 +155,6 @@ class OpenAIEngine:
 
     def _started_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every call otherwise
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="openai-engine", daemon=True)
             self._thread.start()

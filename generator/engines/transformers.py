@@ -8,7 +8,7 @@ therefore holds the same rows as one that was not.
 import hashlib
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -94,7 +94,7 @@ class TransformersEngine:
         self._model: LanguageModel | None = None
         self._pool: ProcessPoolExecutor | None = None
 
-    def answer(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion] | None]:
+    def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
         """Draws batch after batch; yields a request when its last sample is there.
 
         Raises:

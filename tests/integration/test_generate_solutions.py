@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class FakeEngine:
         self._window = window
         self._troubles = troubles or (lambda question, index: None)
 
-    def answer(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion] | None]:
+    def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
         waiting: list[Request] = []
         coming = iter(requests)
         while True:
@@ -191,7 +191,7 @@ def test_a_solution_is_split_into_steps_and_its_answer_read(database: sa.Engine)
     }
 
     class Writer(FakeEngine):
-        def answer(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion] | None]:
+        def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
             for request in requests:
                 sample = Sample(texts[request.messages[0].content], "length", 9, reasoning="hm\x00")
                 yield request, Completion((sample,), n_prompt_tokens=5, latency_ms=2.5)
@@ -266,7 +266,7 @@ def test_two_processes_that_store_the_same_sample_store_it_once(database: sa.Eng
     class Late(FakeEngine):
         """While its answers are under way, another process asks and stores the same."""
 
-        def answer(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion] | None]:
+        def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
             answers = list(super().answer(requests))
             generate(database, FakeEngine())
             yield from answers
