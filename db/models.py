@@ -283,6 +283,7 @@ class Annotation(Base):
         one_of("mode", TASK_MODES, name="mode"),
         one_of("finish_reason", FINISH_REASONS, name="finish_reason"),
         sa.CheckConstraint("superseded_by_id <> annotation_id", name="not_by_itself"),
+        sa.Index("ix_annotations_solution_id_annotator_id", "solution_id", "annotator_id"),
         sa.Index(
             "uq_annotations_current_of_task",
             "task_id",
@@ -300,7 +301,7 @@ class Annotation(Base):
     annotator_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("annotators.annotator_id"), index=True)
     task_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("tasks.task_id"), index=True)
     """None for labels that came by import or from a program."""
-    solution_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("solutions.solution_id"), index=True)
+    solution_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("solutions.solution_id"))
     mode: Mapped[str | None] = mapped_column(sa.String(16))
     finish_reason: Mapped[str | None] = mapped_column(sa.String(16))
     first_error: Mapped[int | None] = mapped_column(sa.Integer)

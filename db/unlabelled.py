@@ -23,10 +23,10 @@ class UnlabelledSolution:
 
 
 def _unlabelled(annotator: str, source: str | None) -> sa.ColumnElement[bool]:
+    annotator_id = sa.select(Annotator.annotator_id).where(Annotator.name == annotator).scalar_subquery()
     labelled = sa.exists().where(
         Annotation.solution_id == Solution.solution_id,
-        Annotation.annotator_id == Annotator.annotator_id,
-        Annotator.name == annotator,
+        Annotation.annotator_id == annotator_id,
         Annotation.superseded_by_id.is_(None),
     )
     return sa.and_(~labelled, in_source(Solution.problem_id, source))

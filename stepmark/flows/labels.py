@@ -2,13 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import sqlalchemy as sa
 
 from db.annotations import ImportedAnnotation, add_annotations
 from db.connect import writing
 from db.unlabelled import UnlabelledSolution, count_unlabelled, unlabelled_solutions
-from generator.domain import check_solution, parse_problem
+from generator.domain import DomainProblem, check_solution, parse_problem
 from stepmark.progress import Progress, silent
 from stepmark.records import AnnotationRecord
 
@@ -54,7 +55,7 @@ def label_by_checker(engine: sa.Engine, *, source: str | None = None, progress: 
 
 def _check(solution: UnlabelledSolution, report: LabelReport) -> ImportedAnnotation | None:
     report.n_read += 1
-    problem = parse_problem(solution.statement)
+    problem = _parse(solution.statement)
     if problem is None:
         report.dropped["not of the embedded domain"] += 1
         return None
@@ -75,3 +76,9 @@ def _check(solution: UnlabelledSolution, report: LabelReport) -> ImportedAnnotat
     return ImportedAnnotation(
         record=record, solution_id=solution.solution_id, source=CHECKER, source_key=str(solution.solution_id)
     )
+
+
+@lru_cache(maxsize=1024)
+def _parse(statement: str) -> DomainProblem | None:
+    """Reads a problem once for all its solutions, which stand together."""
+    return parse_problem(statement)

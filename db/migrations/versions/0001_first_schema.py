@@ -337,7 +337,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("annotations", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_annotations_annotator_id"), ["annotator_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_annotations_solution_id"), ["solution_id"], unique=False)
+        batch_op.create_index(
+            "ix_annotations_solution_id_annotator_id", ["solution_id", "annotator_id"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_annotations_superseded_by_id"), ["superseded_by_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_annotations_task_id"), ["task_id"], unique=False)
         batch_op.create_index(
@@ -497,7 +499,7 @@ def downgrade() -> None:
         )
         batch_op.drop_index(batch_op.f("ix_annotations_task_id"))
         batch_op.drop_index(batch_op.f("ix_annotations_superseded_by_id"))
-        batch_op.drop_index(batch_op.f("ix_annotations_solution_id"))
+        batch_op.drop_index("ix_annotations_solution_id_annotator_id")
         batch_op.drop_index(batch_op.f("ix_annotations_annotator_id"))
 
     op.drop_table("annotations")
