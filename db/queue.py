@@ -1,6 +1,5 @@
 """What waits to be labelled, what was labelled, and which solutions to ask about next."""
 
-import fnmatch
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ import sqlalchemy as sa
 from stepmark.errors import InputError
 
 from .connect import reading
-from .models import Annotation, Claim, ProblemSource, Score, Solution, StepLabel, Task
+from .models import Annotation, Claim, Score, Solution, StepLabel, Task
 from .schema import utc_now
+from .selection import check_sources, solution_in_source
 from .tasks import AddedTasks, add_tasks
 
 ORDERS = ("random", "uncertain")
@@ -70,7 +70,7 @@ def queue_solutions(
 
     Args:
         engine: The database.
-        source: Shell pattern on the source of the solution or of its problem: `gsm8k*`.
+        source: Source of an imported solution, or of a sampled one's problem; `*` stands for any text.
         limit: At most this many.
         mode: `first_error` or `all_steps`.
         order: `random`: drawn with `seed`, equal priority. `uncertain`: those whose newest PRM score is nearest to
@@ -86,11 +86,12 @@ def queue_solutions(
         raise InputError(f"order {order!r} is unknown; use one of {', '.join(ORDERS)}")
     if limit < 1:
         raise InputError(f"limit is {limit}; give at least 1")
-    fits = _fits(engine, source)
+    fits = solution_in_source(source)
     waiting = ~sa.exists().where(
         Task.solution_id == Solution.solution_id, Task.kind == "steps", Task.mode == mode
     ).correlate(Solution)
     with reading(engine) as session:
+        check_sources(session, [source])
         if order == "random":
             ids = session.scalars(sa.select(Solution.solution_id).where(fits, waiting).order_by(Solution.solution_id))
             chosen = [(solution_id, 0.0) for solution_id in _draw(ids, limit, seed=seed)]
@@ -240,26 +241,6 @@ def _n_left(session: sa.orm.Session, annotator_id: int, *, reason: str | None) -
         or 0
     )
     return n_open - n_mine
-
-
-def _fits(engine: sa.Engine, pattern: str) -> sa.ColumnElement[bool]:
-    if pattern == "*":
-        return sa.true()
-    with reading(engine) as session:
-        of_problems = session.scalars(sa.select(ProblemSource.source).distinct()).all()
-        of_solutions = [
-            name
-            for name in session.scalars(sa.select(Solution.source).where(Solution.source.is_not(None)).distinct())
-            if name is not None
-        ]
-    known = sorted({*of_problems, *of_solutions})
-    names = [name for name in known if fnmatch.fnmatchcase(name, pattern)]
-    if not names:
-        raise InputError(f"no source fits {pattern!r}; there are: {', '.join(known) or 'none, import a set first'}")
-    return sa.or_(
-        Solution.source.in_(names),
-        Solution.problem_id.in_(sa.select(ProblemSource.problem_id).where(ProblemSource.source.in_(names))),
-    )
 
 
 def _draw(ids: Iterator[int] | sa.ScalarResult[int], limit: int, *, seed: int) -> list[int]:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from .connect import reading, writing
 from .models import Annotation, Problem, Score, Solution, StepLabel
-from .selection import in_source
+from .selection import solution_in_source
 
 _BATCH = 4096
 
@@ -36,7 +36,7 @@ class NewScore:
 
 def _unscored(reward_model: str, source: str | None) -> sa.ColumnElement[bool]:
     has_score = sa.exists().where(Score.solution_id == Solution.solution_id, Score.reward_model == reward_model)
-    return sa.and_(~has_score, in_source(Solution.problem_id, source))
+    return sa.and_(~has_score, solution_in_source(source))
 
 
 def count_to_score(engine: sa.Engine, reward_model: str, *, source: str | None = None) -> int:
@@ -134,13 +134,13 @@ def scored_solutions(engine: sa.Engine, reward_models: Iterable[str], *, source:
                 Solution.outcome,
                 Solution.outcome_rule,
             )
-            .where(in_source(Solution.problem_id, source))
+            .where(solution_in_source(source))
             .order_by(Solution.problem_id, Solution.solution_id)
         ).all()
         values = session.execute(
             sa.select(Score.solution_id, Score.reward_model, Score.value)
             .join(Solution, Solution.solution_id == Score.solution_id)
-            .where(Score.reward_model.in_(wanted), in_source(Solution.problem_id, source))
+            .where(Score.reward_model.in_(wanted), solution_in_source(source))
         ).all()
     by_solution: dict[int, dict[str, float]] = {}
     for solution_id, reward_model, value in values:
@@ -175,7 +175,7 @@ def step_judgements(
             Score.reward_model == reward_model,
             Annotation.superseded_by_id.is_(None),
             StepLabel.label != 0,
-            in_source(Solution.problem_id, source),
+            solution_in_source(source),
         )
         .order_by(Annotation.solution_id, Annotation.annotation_id, StepLabel.step_index)
     )
@@ -200,9 +200,7 @@ def convincing_wrong(
     ranked = (
         sa.select(Solution.solution_id, Score.value, place.label("place"))
         .join(Score, Score.solution_id == Solution.solution_id)
-        .where(
-            Score.reward_model == reward_model, Solution.outcome.is_(False), in_source(Solution.problem_id, source)
-        )
+        .where(Score.reward_model == reward_model, Solution.outcome.is_(False), solution_in_source(source))
         .subquery()
     )
     query = (
@@ -247,7 +245,7 @@ def example(
             Solution.outcome.is_(outcome),
             Annotation.superseded_by_id.is_(None),
             Annotation.first_error.is_not(None) if has_error else Annotation.first_error.is_(None),
-            in_source(Solution.problem_id, source),
+            solution_in_source(source),
         )
         .order_by(Score.value.asc() if has_error else Score.value.desc(), Solution.solution_id)
         .limit(1)

@@ -1,10 +1,14 @@
-"""Conditions by which commands select rows."""
+"""Conditions by which commands select rows: what a source pattern means, everywhere the same."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
-from .models import ProblemSource
+from stepmark.errors import InputError
+
+from .models import ProblemSource, Solution
 
 
 def in_source(
@@ -24,3 +28,34 @@ def name_like(column: Any, pattern: str) -> sa.ColumnElement[bool]:
     escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")
     result: sa.ColumnElement[bool] = column.ilike(escaped, escape="\\")
     return result
+
+
+def solution_in_source(*patterns: str | None, solution: Any = Solution) -> sa.ColumnElement[bool]:
+    """Whether a solution belongs to a source like one of these; none given, or None among them, matches all.
+
+    An imported solution belongs to its own source, a sampled one to every source of its problem. `solution` may be
+    an alias.
+    """
+    if not patterns or None in patterns:
+        return sa.true()
+    wanted = [pattern for pattern in patterns if pattern is not None]
+    return sa.or_(
+        *(name_like(solution.source, pattern) for pattern in wanted),
+        solution.source.is_(None) & sa.or_(*(in_source(solution.problem_id, pattern) for pattern in wanted)),
+    )
+
+
+def check_sources(session: Session, patterns: Iterable[str]) -> None:
+    """Makes sure that each pattern names something.
+
+    Raises:
+        InputError: A pattern matches no source of the database.
+    """
+    for pattern in patterns:
+        found = sa.select(ProblemSource.problem_source_id).where(name_like(ProblemSource.source, pattern)).limit(1)
+        own = sa.select(Solution.solution_id).where(name_like(Solution.source, pattern)).limit(1)
+        if session.scalar(found) is None and session.scalar(own) is None:
+            of_problems = set(session.scalars(sa.select(ProblemSource.source).distinct().limit(20)))
+            of_solutions = set(session.scalars(sa.select(Solution.source).distinct().limit(20)))
+            known = ", ".join(sorted(name for name in of_problems | of_solutions if name)) or "none yet"
+            raise InputError(f"no source is named like {pattern!r}; there are: {known}")

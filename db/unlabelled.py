@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from .connect import reading
 from .models import Annotation, Annotator, Problem, Solution
-from .selection import in_source
+from .selection import solution_in_source
 
 _BATCH = 4000
 
@@ -29,7 +29,7 @@ def _unlabelled(annotator: str, source: str | None) -> sa.ColumnElement[bool]:
         Annotation.annotator_id == annotator_id,
         Annotation.superseded_by_id.is_(None),
     )
-    return sa.and_(~labelled, in_source(Solution.problem_id, source))
+    return sa.and_(~labelled, solution_in_source(source))
 
 
 def count_unlabelled(engine: sa.Engine, annotator: str, *, source: str | None = None) -> int:

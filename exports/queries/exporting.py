@@ -15,6 +15,7 @@ import stepmark
 from db.connect import reading
 from db.exports import record_export
 from db.models import Solution
+from db.selection import check_sources
 from exports.formats.columns import CONFIGS, MARGIN, PREFERENCE, TIES, Column
 from exports.formats.files import FileFormat
 from exports.formats.sets import ROWS_PER_SHARD, SetWriter
@@ -25,7 +26,7 @@ from stepmark.splits import check_shares, split_of
 from .orm_rows import best_of_n_rows, orm_rows
 from .preference_rows import PreferenceOptions, choice_rows, has_margins, outcome_rows
 from .prm_rows import PrmOptions, prm_rows
-from .selection import Counts, Selection, SetRow, TextForm, check_sources
+from .selection import Counts, Selection, SetRow, TextForm
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
@@ -154,7 +155,7 @@ def _export(
         ) as writer,
         _snapshot(engine) as session,
     ):
-        check_sources(session, selection)
+        check_sources(session, selection.sources)
         for row in rows(session, counts):
             if row.is_aside:
                 writer.write_aside("ties", TIES, row.row)

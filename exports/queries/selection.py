@@ -12,9 +12,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.models import ProblemSource, Solution
-from db.selection import in_source, name_like
-from stepmark.errors import InputError
+from db.models import Solution
+from db.selection import solution_in_source
 from stepmark.steps import render_solution
 
 _PAGE = 2_000
@@ -91,31 +90,8 @@ def is_selected(selection: Selection, solution: Any = Solution) -> sa.ColumnElem
     conditions: list[sa.ColumnElement[bool]] = []
     if selection.run_id is not None:
         conditions.append(solution.run_id == selection.run_id)
-    if selection.sources:
-        conditions.append(
-            sa.or_(
-                *(name_like(solution.source, pattern) for pattern in selection.sources),
-                solution.source.is_(None)
-                & sa.or_(*(in_source(solution.problem_id, pattern) for pattern in selection.sources)),
-            )
-        )
-    return sa.and_(sa.true(), *conditions)
-
-
-def check_sources(session: Session, selection: Selection) -> None:
-    """Makes sure that each pattern names something.
-
-    Raises:
-        InputError: A pattern matches no source of the database.
-    """
-    for pattern in selection.sources:
-        found = sa.select(ProblemSource.problem_source_id).where(name_like(ProblemSource.source, pattern)).limit(1)
-        own = sa.select(Solution.solution_id).where(name_like(Solution.source, pattern)).limit(1)
-        if session.scalar(found) is None and session.scalar(own) is None:
-            known = session.scalars(
-                sa.select(ProblemSource.source).distinct().order_by(ProblemSource.source).limit(20)
-            )
-            raise InputError(f"no source is named like {pattern!r}; there are {', '.join(known) or 'none yet'}")
+    conditions.append(solution_in_source(*selection.sources, solution=solution))
+    return sa.and_(*conditions)
 
 
 def whole_text(row: Any, form: TextForm) -> str:

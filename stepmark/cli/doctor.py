@@ -1,11 +1,9 @@
 """`stepmark doctor`: is this installation well?"""
 
-import dataclasses
-
 import typer
 
 from .options import Db, Json, database_url
-from .output import print_json
+from .output import fields_of, print_json
 
 
 def doctor(db: Db = None, json: Json = False) -> None:
@@ -14,7 +12,7 @@ def doctor(db: Db = None, json: Json = False) -> None:
 
     findings = examine(database_url(db))
     if json:
-        print_json([dataclasses.asdict(finding) for finding in findings])
+        print_json([fields_of(finding) for finding in findings])
     else:
         for finding in findings:
             mark = "ok" if finding.is_ok else "BAD" if finding.is_required else "-"

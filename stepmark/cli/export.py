@@ -1,6 +1,5 @@
 """`stepmark export`: training sets out of the database."""
 
-import dataclasses
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .options import Db, Json, database_url
-from .output import print_counts, print_json
+from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -262,7 +261,7 @@ def _selection(
 
 def _print(report: "ExportReport", *, json: bool) -> None:
     if json:
-        print_json(dataclasses.asdict(report))
+        print_json(fields_of(report))
         return
     print_counts(
         f"{report.config} in {report.folder}", read=report.n_read, kept=report.n_kept, dropped=report.dropped

@@ -8,7 +8,7 @@ import typer
 from stepmark.errors import EngineError
 
 from .options import Db, Json, database_url
-from .output import print_counts, print_json
+from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ def solutions(
     Failures are kept apart by kind and asked again by the next run.
     """
     from contextlib import closing
-    from dataclasses import asdict
 
     from db.connect import open_database
     from db.runs import ProblemSelection
@@ -96,7 +95,7 @@ def solutions(
             is_dry_run=dry_run,
         )
     if json:
-        print_json(asdict(report) | {"n_not_asked": report.n_not_asked})
+        print_json(fields_of(report) | {"n_not_asked": report.n_not_asked})
     else:
         _print_report(report)
     _exit(report)

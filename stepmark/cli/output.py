@@ -1,5 +1,6 @@
 """How answers are printed: JSON on request, else lines that a person reads."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +9,11 @@ from typing import Any
 def print_json(value: Any) -> None:
     """Prints one JSON document to stdout."""
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def fields_of(report: Any) -> dict[str, Any]:
+    """A report's fields by name, as JSON takes them; `dataclasses.asdict` breaks counters (CPython issue 79721)."""
+    return {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
 
 
 def print_counts(title: str, *, read: int, kept: int, dropped: Mapping[str, int]) -> None:

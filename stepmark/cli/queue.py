@@ -1,12 +1,11 @@
 """`stepmark queue`: what is to be labelled."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from .options import Db, Json, database_url
-from .output import print_counts, print_json
+from .output import fields_of, print_counts, print_json
 
 app = typer.Typer(help="Choose what is labelled next, and see what waits.", no_args_is_help=True)
 
@@ -44,7 +43,7 @@ def add(
         reason=name,
     )
     if json:
-        print_json(asdict(added))
+        print_json(fields_of(added))
     else:
         print_counts("queue", read=added.read, kept=added.kept, dropped=added.dropped)
 
@@ -57,7 +56,7 @@ def show(db: Db = None, json: Json = False) -> None:
 
     states = queue_state(open_database(database_url(db)))
     if json:
-        print_json([asdict(state) for state in states])
+        print_json([fields_of(state) for state in states])
     elif not states:
         print("the queue is empty; fill it with `stepmark queue add`")
     else:

@@ -1,13 +1,12 @@
 """`stepmark score`: scores of a reward model into the database."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from .options import Db, Json, database_url
-from .output import print_counts, print_json
+from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
 
@@ -44,7 +43,7 @@ def score(
             progress=show,
         )
     if json:
-        print_json(dataclasses.asdict(report))
+        print_json(fields_of(report))
         return
     print_counts(f"score {report.reward_model}", read=report.n_read, kept=report.n_scored, dropped=report.dropped)
     print(f"  {report.n_forwarded} different texts went through the {report.kind.upper()}")

@@ -1,12 +1,11 @@
 """`stepmark verify`: outcomes of solutions."""
 
-import dataclasses
 from typing import Annotated
 
 import typer
 
 from .options import Db, Json, database_url
-from .output import print_counts, print_json
+from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
 
@@ -23,7 +22,7 @@ def verify(
     with progress_bar("verify") as show:
         report = verify_solutions(engine, again=again, progress=show)
     if json:
-        print_json({**dataclasses.asdict(report), "n_known": report.n_known})
+        print_json({**fields_of(report), "n_known": report.n_known})
         return
     unknown = {name: n for name, n in report.results.items() if name not in ("correct", "incorrect")}
     print_counts("verify", read=report.n_read, kept=report.n_known, dropped=unknown)

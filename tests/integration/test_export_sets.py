@@ -106,7 +106,7 @@ def test_solutions_are_selected_by_source_and_by_run(imported: sa.Engine, tmp_pa
     assert sources(Selection(sources=("gsm8k*",))) == {"gsm8k-model-solutions": 96, "run/7": 1}
     assert sources(Selection(run_id=7)) == {"run/7": 1}
     with pytest.raises(
-        InputError, match="no source is named like 'math'; there are gsm8k-model-solutions, gsm8k/test"
+        InputError, match="no source is named like 'math'; there are: gsm8k-model-solutions, gsm8k/test"
     ):
         sources(Selection(sources=("math",)))
 

@@ -374,7 +374,7 @@ def test_the_queue_is_filled_by_source_at_random_and_repeatably(database: sa.Eng
         (state.reason, state.mode, state.n_open, state.n_closed, state.n_leased) for state in queue_state(database)
     ]
     assert states == [("random", "first_error", 20, 0, 0)]
-    with pytest.raises(InputError, match=r"no source fits 'math\*'; there are: sums/model, sums/test"):
+    with pytest.raises(InputError, match=r"no source is named like 'math\*'; there are: sums/model, sums/test"):
         queue_solutions(database, source="math*")
 
 
