@@ -138,8 +138,11 @@ def payload_hash(identity: EngineIdentity, messages: Iterable[Message], sampling
     >>> a == payload_hash(who, [Message("user", "1 + 2?")], Sampling())
     False
     """
+    # A model in process is known by its weights: where its folder stands changes nothing that it says.
+    is_known_by_revision = identity.revision is not None and identity.endpoint is None
+    model = None if is_known_by_revision else identity.model
     payload = {
-        "identity": [identity.engine, identity.model, identity.revision, identity.endpoint, dict(identity.extra)],
+        "identity": [identity.engine, model, identity.revision, identity.endpoint, dict(identity.extra)],
         "messages": [[message.role, message.content] for message in messages],
         "sampling": [
             sampling.temperature,

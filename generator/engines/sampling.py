@@ -74,11 +74,16 @@ def choose(logits: Tensor, noise: Tensor, *, temperature: Tensor, top_p: Tensor)
             return ordered.gather(-1, last)
 
         whole = (top_p >= 1)[:, None]
-        narrow = scores.masked_fill((logits < least(top_p - TIE)) & ~whole, -torch.inf).argmax(-1)
-        scores = scores.masked_fill((logits < least(top_p + TIE) - 2 * TIE) & ~whole, -torch.inf)
-        best = scores.topk(2, dim=-1)
-        is_certain = (best.values[:, 0] - best.values[:, 1] > TIE) & (best.indices[:, 0] == narrow)
-        return best.indices[:, 0], is_certain
+
+        def inside(floor: Tensor) -> Tensor:
+            return scores.masked_fill((logits < floor) & ~whole, -torch.inf)
+
+        # Rounding moves the nucleus somewhere between the narrow and the wide one.
+        tokens = inside(least(top_p) - TIE).argmax(-1)
+        narrow = inside(least(top_p - TIE)).argmax(-1)
+        wide = inside(least(top_p + TIE) - 2 * TIE).topk(2, dim=-1)
+        is_certain = (wide.values[:, 0] - wide.values[:, 1] > TIE) & (wide.indices[:, 0] == narrow)
+        return tokens, is_certain
     best = scores.topk(2, dim=-1)
     return best.indices[:, 0], best.values[:, 0] - best.values[:, 1] > TIE
 

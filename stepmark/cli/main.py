@@ -12,6 +12,7 @@ app = typer.Typer(
     name="stepmark",
     help="The home of reward-model data: generate, label, export, train.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # brackets in help texts are text
     pretty_exceptions_enable=False,
     add_completion=False,
 )

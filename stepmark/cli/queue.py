@@ -14,7 +14,7 @@ app = typer.Typer(help="Choose what is labelled next, and see what waits.", no_a
 def add(
     db: Db = None,
     source: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Shell pattern on the source of solution or problem.")
+        str, typer.Option(metavar="PATTERN", help="Only solutions of sources named so; * is any text.")
     ] = "*",
     limit: Annotated[int, typer.Option(min=1, help="At most this many solutions.")] = 100,
     mode: Annotated[str, typer.Option(help="first_error or all_steps.")] = "first_error",

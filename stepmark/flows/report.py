@@ -34,8 +34,9 @@ METHODS = {
 _NO_CHOICE = ("chance", "oracle")
 
 LIMITS = (
-    "The problems are made: a task was chosen, out of five that were tried, because the order of the methods shows "
-    "in it. It demonstrates the loop; it is no evidence about other models or problems.",
+    "The problems are made: task, language model and training recipe were chosen because the order of the methods "
+    "shows, before the test problems were drawn. It demonstrates the loop; it is no evidence about other models or "
+    "problems.",
     "Taking the highest score peaks and then falls as N grows: among more samples are more that exploit the reward "
     "model's mistakes. The reward-weighted vote keeps rising.",
     "Right solutions of a problem repeat one text, wrong ones are many. A reward model that had learnt nothing would "

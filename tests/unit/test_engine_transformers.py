@@ -1,6 +1,7 @@
 """The engine `transformers` on the embedded model: what it samples, and that nothing but the request decides it."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -12,7 +13,7 @@ import transformers
 
 from generator.domain import draw_problems
 from generator.engines.transformers import TransformersEngine
-from stepmark.engine import Completion, Failure, Message, Request, Sample, Sampling
+from stepmark.engine import Completion, Failure, Message, Request, Sample, Sampling, payload_hash
 from stepmark.errors import SettingsError
 
 MODEL = str(Path(__file__).parents[2] / "examples" / "embedded" / "model")
@@ -145,3 +146,15 @@ def test_the_identity_changes_with_the_weights_and_not_with_the_readme(tmp_path:
     assert TransformersEngine(str(tmp_path)).identity == before
     (tmp_path / "model.safetensors").write_text("changed")
     assert TransformersEngine(str(tmp_path)).identity != before
+
+
+def test_a_model_is_known_by_its_files_wherever_its_folder_stands(tmp_path: Path) -> None:
+    def cache_key(folder: Path) -> str:
+        return payload_hash(TransformersEngine(str(folder)).identity, [Message("user", "Why?")], Sampling())
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(MODEL, here)
+    shutil.copytree(MODEL, there)
+    assert cache_key(here) == cache_key(there)
+    (there / "generation_config.json").write_text('{"eos_token_id": 1}')
+    assert cache_key(here) != cache_key(there)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from stepmark.errors import InputError
 
-PROMPTS = Path(__file__).parent.parent / "generator" / "prompts"
-"""The folder of the prompts that come with stepmark."""
+PROMPTS = Path(__file__).parent
+"""The folder of the prompts that come with stepmark, one text file each."""
 
 
 @dataclass(frozen=True, slots=True)
