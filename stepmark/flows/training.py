@@ -1,13 +1,16 @@
 """Several reward models trained side by side, each in a process of its own."""
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stepmark.errors import JobError
 from stepmark.progress import Progress, silent
 from trainer.rows import Kind
 
@@ -30,18 +33,23 @@ def train_side_by_side(
 ) -> Mapping[str, dict[str, Any]]:
     """Trains the jobs, `workers` at a time on one thread each; returns each one's `stepmark.json` by name.
 
-    A finished job is not trained again, an interrupted one is resumed.
+    A finished job is not trained again, an interrupted one is resumed. Ctrl-C lets those that train finish the step
+    at hand and write their checkpoints.
 
     Raises:
         UserError: A job refuses its data or folder; the others are stopped.
-        JobError: A job failed.
+        JobError: A job failed, or its process was killed; the others are stopped.
     """
     done: dict[str, dict[str, Any]] = {}
     # Spawned, not forked: torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
-        shares: Any = manager.dict()
-        futures = {pool.submit(_train, job, shares): job for job in jobs}
+    shares = context.Array("d", len(jobs), lock=False)
+    is_stopping = context.Event()
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(shares, is_stopping)
+    ) as pool:
+        futures = {pool.submit(_train, index, job): job for index, job in enumerate(jobs)}
         pending = set(futures)
         try:
             while pending:
@@ -51,19 +59,37 @@ def train_side_by_side(
                         done[futures[future].name] = future.result()
                 except TimeoutError:
                     pass
-                running = ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items()) if share < 1)
-                share = sum(shares.values()) / len(jobs)
-                progress(round(1000 * share), 1000, running)
-        except BaseException:
+                running = ", ".join(
+                    f"{job.name} {share:.0%}" for job, share in zip(jobs, shares, strict=True) if 0 < share < 1
+                )
+                progress(round(1000 * sum(shares) / len(jobs)), 1000, running)
+        except BaseException as err:
+            is_stopping.set()
             for future in pending:
                 future.cancel()
-            for process in multiprocessing.active_children():
-                process.terminate()
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()  # one that trains writes its checkpoint first
+            if isinstance(err, BrokenProcessPool):
+                raise JobError(
+                    "a training process was killed, perhaps for want of memory; run the same command again to go on"
+                ) from err
             raise
     return {job.name: done[job.name] for job in jobs}
 
 
-def _train(job: TrainingJob, shares: Any) -> dict[str, Any]:
+_shares: Any = None
+_is_stopping: Any = None
+
+
+def _start_worker(shares: Any, is_stopping: Any) -> None:
+    global _shares, _is_stopping
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the parent ends us
+    _shares, _is_stopping = shares, is_stopping
+
+
+def _train(index: int, job: TrainingJob) -> dict[str, Any]:
+    if _is_stopping.is_set():  # the pool hands out jobs ahead, and those cannot be cancelled
+        raise JobError(f"{job.name} was not started")
     from trainer.train import TrainSettings, train_reward_model
 
     last = 0.0
@@ -72,7 +98,7 @@ def _train(job: TrainingJob, shares: Any) -> dict[str, Any]:
         nonlocal last
         if total and time.monotonic() - last > 0.5:
             last = time.monotonic()
-            shares[job.name] = done / total
+            _shares[index] = done / total
 
     manifest = train_reward_model(
         job.kind,
@@ -83,5 +109,5 @@ def _train(job: TrainingJob, shares: Any) -> dict[str, Any]:
         resume=True,
         progress=on_progress,
     )
-    shares[job.name] = 1.0
+    _shares[index] = 1.0
     return manifest
