@@ -16,9 +16,10 @@ SEPARATOR = "\n\n"
 ANSWER_HEADING = "# Answer"
 """The line above the final answer."""
 
-_STEP_PREFIX = re.compile(r"^\s*Step\s*:?\s*\d+\s*[:.)]\s*", re.IGNORECASE)
-_STEP_LINE = re.compile(r"^\s*Step\s*:?\s*\d+\s*[:.)]", re.IGNORECASE | re.MULTILINE)
-_ANSWER_SECTION = re.compile(r"^#+\s*Answer\s*:?[ \t]*$", re.IGNORECASE | re.MULTILINE)
+# White space within a line, taken whole (`*+`): given back piece by piece it costs quadratic time.
+_GAP = r"[^\S\n]*+"
+_STEP_LINE = re.compile(rf"^{_GAP}Step{_GAP}:?{_GAP}\d+{_GAP}[:.)]", re.IGNORECASE | re.MULTILINE)
+_ANSWER_SECTION = re.compile(rf"^#++{_GAP}Answer{_GAP}:?{_GAP}$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ def bare_step(text: str) -> str:
     >>> bare_step("Step 1: 9 + 7 = 16 ")
     '9 + 7 = 16'
     """
-    return _STEP_PREFIX.sub("", text).strip()
+    text = text.strip()
+    prefix = _STEP_LINE.match(text)
+    return text if prefix is None else text[prefix.end() :].lstrip()
 
 
 def render_step(index: int, step: str) -> str:

@@ -17,7 +17,7 @@ _ANSWER_SECTION = re.compile(r"^#+[ \t]*(?:final[ \t]+)?answer[ \t]*(?::|$)", re
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _HASHES = re.compile(r"^####(?!#)[ \t]*(.*)$", re.DOTALL)
 _LINE_LABEL = re.compile(
-    r"^(?:#+[ \t]*)?([*_]*)(?:a|(?:the[ \t]+)?(?:final[ \t]+)?answer)[ \t]*[*_]*[ \t]*:", re.IGNORECASE
+    r"^(?:#+[ \t]*)?([*_]*)(?:a|(?:the[ \t]+)?(?:final[ \t]+)?answer)[ \t]*+[*_]*+[ \t]*+:", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"\banswer[ \t]+is(?:[ \t]*:)?(?![a-zA-Z])", re.IGNORECASE)
 _NUMBER = re.compile(r"[-−]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)%?")
