@@ -360,15 +360,6 @@ def first_error(labels: Sequence[int | None]) -> int | None:
     return next((index for index, label in enumerate(labels) if label == -1), None)
 
 
-def open_tasks_exist(engine: sa.Engine, *, reason: str | None = None) -> bool:
-    """Tells whether anything at all waits to be labelled."""
-    with reading(engine) as session:
-        found = sa.exists().where(
-            Task.is_open, Task.kind == "steps", *([] if reason is None else [Task.reason == reason])
-        )
-        return bool(session.scalar(sa.select(found)))
-
-
 def _n_answers() -> sa.ScalarSelect[int]:
     """Current answers that satisfy the task, as a subquery on `Task`."""
     return (
