@@ -49,8 +49,10 @@ def status(engine: sa.Engine) -> SchemaStatus:
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
     except sa.exc.DBAPIError as err:
+        reason = " ".join(str(err.orig).split())  # libpq writes several lines
         raise DatabaseError(
-            f"cannot open {engine.url.render_as_string()}: {err.orig}. Check the URL, and that the server runs."
+            f"cannot open {engine.url.render_as_string()}: {reason.rstrip('.')}. "
+            "Check the URL, and that the server runs."
         ) from err
     return SchemaStatus(current, newest)
 

@@ -17,7 +17,9 @@ from .progress import progress_bar
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the database, sets, models and report.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for the database, sets, models and report.")
+    ] = Path("demo"),
     seeds: Annotated[int, typer.Option(min=1, max=10, help="Reward models of each kind.")] = 1,
     json: Json = False,
 ) -> None:

@@ -18,7 +18,10 @@ def evaluate() -> None:
 
 @app.command("best-of-n")
 def best_of_n(
-    out: Annotated[Path, typer.Option("--out", help="Folder for problems.jsonl and best_of_n.json, .png and .svg.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", file_okay=False, help="Folder for problems.jsonl and best_of_n.json, .png and .svg."),
+    ],
     file: Annotated[
         Path | None, typer.Option("--file", help="JSONL of problems with scored solutions, instead of the database.")
     ] = None,

@@ -34,8 +34,12 @@ def solutions(
         str | None, typer.Option(help="Server of the engine openai [default: $STEPMARK_BASE_URL].")
     ] = None,
     n: Annotated[int, typer.Option(min=1, help="Solutions wanted of each problem.")] = 8,
-    temperature: Annotated[float, typer.Option(min=0.0)] = 0.7,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="Sampling temperature; 0 takes the likeliest token.")
+    ] = 0.7,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Sample from the likeliest tokens of this total probability.")
+    ] = 1.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one solution at most.")] = 1024,
     seed: Annotated[int, typer.Option(help="Another seed gives other solutions.")] = 0,
     prompt: Annotated[

@@ -40,7 +40,3 @@ def main() -> None:
     except StepmarkError as err:
         print(f"stepmark: {err}", file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`); nothing is left to say.
-        sys.stderr.close()
-        sys.exit(0)

@@ -16,7 +16,7 @@ app = typer.Typer(
 
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the exported set.")]
 ModelOption = Annotated[str, typer.Option("--model", help="Base model: a folder or a hub name.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Where the trained model is written.")]
+OutOption = Annotated[Path, typer.Option("--out", file_okay=False, help="Where the trained model is written.")]
 EpochsOption = Annotated[int, typer.Option("--epochs", help="Passes over the training split.")]
 LrOption = Annotated[
     float | None,

@@ -35,7 +35,8 @@ def collect_best_of_n(
     names = [name for checkpoints in reward_models.values() for name in checkpoints]
     solutions = scored_solutions(engine, names, source=source)
     if not solutions:
-        raise InputError(f"no sampled solutions of sources like {source!r}; run `stepmark generate solutions` first")
+        where = "" if source is None else f" of sources like {source!r}"
+        raise InputError(f"there are no solutions{where}; run `stepmark generate solutions` first")
     for name in names:
         missing = sum(name not in solution.scores for solution in solutions)
         if missing:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,19 @@ def test_the_longest_row_that_is_allowed_is_read(holding_one: sa.Engine, tmp_pat
     head, tail = b'{"question": "', b'", "answer": "#### 5"}\n'
     path.write_bytes(head + b"a" * (MAX_ROW_BYTES - len(head) - len(tail)) + tail)
     assert import_file(holding_one, FORMATS["gsm8k"], path).n_kept == 1
+
+
+@pytest.mark.parametrize("is_gzip", [False, True])
+def test_a_pipe_is_read_like_a_file(holding_one: sa.Engine, tmp_path: Path, is_gzip: bool) -> None:
+    rows = "".join(json.dumps({"problem": f"How much is 1 + {n}?", "answer": str(1 + n)}) + "\n" for n in range(250))
+    pipe = tmp_path / "rows.jsonl"
+    os.mkfifo(pipe)
+    content = gzip.compress(rows.encode()) if is_gzip else rows.encode()
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    report = import_file(holding_one, FORMATS["problems"], pipe)
+    writer.join()
+    assert (report.n_read, report.n_kept) == (250, 250)
 
 
 def test_the_command_exits_2_with_one_message_and_no_traceback(holding_one: sa.Engine, tmp_path: Path) -> None:

@@ -71,15 +71,14 @@ def read_rows(path: Path, *, on_bytes: Callable[[int], None] | None = None) -> I
     except OSError as err:
         raise InputError(f"cannot read {path}: {err.strerror}. Check the name and the permissions.") from err
     with raw:
-        is_gzip = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
+        is_gzip = raw.peek(2)[:2] == b"\x1f\x8b"  # a pipe cannot be read again
         buffered = io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=raw)), _CHUNK) if is_gzip else raw
         n_rows = 0
         try:
             for row in _rows(buffered, path):
                 n_rows += 1
                 yield row
-                if on_bytes is not None and n_rows % 100 == 0:
+                if on_bytes is not None and n_rows % 100 == 0 and raw.seekable():
                     on_bytes(raw.tell())
         except (EOFError, zlib.error, gzip.BadGzipFile) as err:
             raise InputError(
@@ -87,7 +86,7 @@ def read_rows(path: Path, *, on_bytes: Callable[[int], None] | None = None) -> I
             ) from err
         except OSError as err:
             raise InputError(f"cannot read {path} after row {n_rows}: {err.strerror or err}") from err
-        if on_bytes is not None:
+        if on_bytes is not None and raw.seekable():
             on_bytes(raw.tell())
     if n_rows == 0:
         raise InputError(f"{path} is empty: it holds no row. Check that the download finished.")
