@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from stepmark.errors import InputError
 
-from .connect import reading, writing
+from .connect import writing
 from .models import Annotation, Claim, Event, Problem, ProblemSource, Solution, StepLabel, Task
 from .schema import utc_now
 
