@@ -14,7 +14,7 @@ from .reading import RowError, SourceRow, required, shown
 
 GENERATORS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
 
-_ANSWER_LINE = re.compile(r"(?:^|\n)A:[ \t]*([^\n]*?)[ \t]*$")
+_ANSWER_LINE = re.compile(r"(?:^|\n)A:([^\n]*)$")
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 
 
@@ -70,4 +70,4 @@ def _split(text: str) -> tuple[str, str | None]:
     """
     text = text.rstrip()
     match = _ANSWER_LINE.search(text)
-    return (text, None) if match is None else (text[: match.start()], match[1] or None)
+    return (text, None) if match is None else (text[: match.start()], match[1].strip() or None)
