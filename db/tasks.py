@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from stepmark.errors import InputError
 
-from .connect import reading, writing
+from .connect import writing
 from .models import Annotation, Claim, Event, Problem, ProblemSource, Solution, StepLabel, Task
 from .schema import utc_now
 
@@ -358,15 +358,6 @@ def first_error(labels: Sequence[int | None]) -> int | None:
     2
     """
     return next((index for index, label in enumerate(labels) if label == -1), None)
-
-
-def open_tasks_exist(engine: sa.Engine, *, reason: str | None = None) -> bool:
-    """Tells whether anything at all waits to be labelled."""
-    with reading(engine) as session:
-        found = sa.exists().where(
-            Task.is_open, Task.kind == "steps", *([] if reason is None else [Task.reason == reason])
-        )
-        return bool(session.scalar(sa.select(found)))
 
 
 def _n_answers() -> sa.ScalarSelect[int]:

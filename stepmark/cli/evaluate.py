@@ -30,6 +30,9 @@ def best_of_n(
     prm: Annotated[list[str] | None, typer.Option(help="Name of a PRM's scores; once for each seed.")] = None,
     orm: Annotated[list[str] | None, typer.Option(help="Name of an ORM's scores; once for each seed.")] = None,
     bt: Annotated[list[str] | None, typer.Option(help="Name of a BT model's scores; once for each seed.")] = None,
+    skip_unscored: Annotated[
+        bool, typer.Option("--skip-unscored", help="Leave out solutions without a score, such as those too long.")
+    ] = False,
     n: Annotated[list[int] | None, typer.Option("--n", help="Sizes (default: 1 2 4 8 16 32).")] = None,
     trials: Annotated[int, typer.Option("--trials", help="Random subsets of each size.")] = 400,
     boot: Annotated[int, typer.Option("--boot", help="Bootstrap samples of the problems.")] = 2000,
@@ -49,7 +52,15 @@ def best_of_n(
         names = {kind: given for kind, given in (("prm", prm), ("orm", orm), ("bt", bt)) if given}
         engine = open_database(database_url(db))
         report = evaluate_best_of_n(
-            engine, names, source=source, out=out, ns=sizes, n_trials=trials, n_boot=boot, seed=seed
+            engine,
+            names,
+            source=source,
+            out=out,
+            skip_unscored=skip_unscored,
+            ns=sizes,
+            n_trials=trials,
+            n_boot=boot,
+            seed=seed,
         )
     if json:
         print_json(report)

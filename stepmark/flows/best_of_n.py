@@ -15,14 +15,19 @@ from trainer.evaluate.report import write_best_of_n
 
 
 def collect_best_of_n(
-    engine: sa.Engine, reward_models: Mapping[str, Sequence[str]], *, source: str | None
+    engine: sa.Engine,
+    reward_models: Mapping[str, Sequence[str]],
+    *,
+    source: str | None,
+    skip_unscored: bool = False,
 ) -> list[dict[str, Any]]:
     """Gathers the problems of a source for `trainer.evaluate.best_of_n`.
 
     Args:
         engine: The database.
         reward_models: For each of `prm`, `orm`, `bt` that is wanted, the names of its checkpoints, one a seed.
-        source: Only problems of sources that match this pattern.
+        source: Only solutions of sources that match this pattern.
+        skip_unscored: Leave out solutions that a reward model gave no score, such as those too long for it.
 
     Returns:
         One dictionary a problem, as `trainer.evaluate.best_of_n.parse_problem` describes it. An answer that cannot
@@ -39,10 +44,14 @@ def collect_best_of_n(
         raise InputError(f"there are no solutions{where}; run `stepmark generate solutions` first")
     for name in names:
         missing = sum(name not in solution.scores for solution in solutions)
-        if missing:
+        if missing == len(solutions) or (missing and not skip_unscored):
             raise InputError(
-                f"{missing} of {len(solutions)} solutions have no score by {name!r}; run `stepmark score`"
+                f"{missing} of {len(solutions)} solutions have no score by {name!r}; run `stepmark score`. "
+                "Those that are too long for the model can be left out: --skip-unscored"
             )
+    solutions = [solution for solution in solutions if all(name in solution.scores for name in names)]
+    if not solutions:
+        raise InputError(f"no solution has a score by each of {', '.join(names)}; run `stepmark score` for each")
     unverified = sum(not solution.is_verified for solution in solutions)
     if unverified:
         raise InputError(f"{unverified} of {len(solutions)} solutions are not verified; run `stepmark verify`")
@@ -61,6 +70,7 @@ def evaluate_best_of_n(
     *,
     source: str | None,
     out: Path,
+    skip_unscored: bool = False,
     ns: Sequence[int] = (1, 2, 4, 8, 16, 32),
     n_trials: int = 400,
     n_boot: int = 2000,
@@ -71,7 +81,7 @@ def evaluate_best_of_n(
     `out` receives `problems.jsonl`, which anybody can evaluate again, and what `write_best_of_n` writes. Arguments
     and errors are those of `collect_best_of_n` and `trainer.evaluate.best_of_n.best_of_n`.
     """
-    problems = collect_best_of_n(engine, reward_models, source=source)
+    problems = collect_best_of_n(engine, reward_models, source=source, skip_unscored=skip_unscored)
     out.mkdir(parents=True, exist_ok=True)
     file = out / "problems.jsonl"
     file.write_text("".join(json.dumps(problem) + "\n" for problem in problems), encoding="utf-8")

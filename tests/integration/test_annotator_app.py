@@ -29,6 +29,14 @@ from stepmark.errors import SettingsError
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def _main_module_is_kept() -> Iterator[None]:
+    """AppTest leaves its page as `__main__`, which every process spawned by a later test would run."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
+
+
 @pytest.fixture
 def workplace(tmp_path: Path) -> Iterator[Workplace]:
     engine = open_database(f"sqlite:///{tmp_path / 'stepmark.db'}", create=True)

@@ -355,6 +355,8 @@ def test_best_of_n_says_what_is_missing(database: sa.Engine) -> None:
     give(database, {ids[0]: 0.9})
     with pytest.raises(InputError, match="2 of 3 solutions have no score by 'prm'; run `stepmark score`"):
         collect_best_of_n(database, names, source="attempts")
+    with pytest.raises(InputError, match="1 of 1 solutions are not verified; run `stepmark verify`"):
+        collect_best_of_n(database, names, source="attempts", skip_unscored=True)
     give(database, {ids[1]: 0.2, ids[2]: 0.5})
     with pytest.raises(InputError, match="3 of 3 solutions are not verified; run `stepmark verify`"):
         collect_best_of_n(database, names, source="attempts")
