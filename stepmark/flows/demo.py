@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from db.connect import open_database, writing
 from db.problems import add_problems
-from db.queue import queue_solutions
+from db.queue import queue_solutions, queue_state
 from db.runs import ProblemSelection
 from db.scores import convincing_wrong
 from db.tasks import add_tasks
@@ -130,6 +130,24 @@ class _Demo:
     watch: Watch
 
     def run(self) -> dict[str, Any]:
+        note = self.out / "stages.json"
+        try:
+            models, evaluation = self.work()
+        finally:
+            stages = self.stages.joined_with(note)
+        return write_report(
+            self.out,
+            plan=dataclasses.asdict(self.plan),
+            database=self.database,
+            evaluation=evaluation,
+            models=models,
+            stages=stages,
+            reward_model="prm-0",
+            source=TEST,
+        )
+
+    def work(self) -> tuple[Mapping[str, dict[str, Any]], dict[str, Any]]:
+        """Runs the stages; returns each reward model's `stepmark.json` and the evaluation."""
         self.import_data()
         self.draw_problems()
         self.generate()
@@ -140,16 +158,7 @@ class _Demo:
         self.score(models)
         evaluation = self.evaluate()
         self.queue()
-        return write_report(
-            self.out,
-            plan=dataclasses.asdict(self.plan),
-            database=self.database,
-            evaluation=evaluation,
-            models=models,
-            stages=self.stages,
-            reward_model="prm-0",
-            source=TEST,
-        )
+        return models, evaluation
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Progress]:
@@ -257,8 +266,10 @@ class _Demo:
             return evaluate_best_of_n(self.database, names, source=TEST, out=self.out / "best_of_n")
 
     def queue(self) -> None:
-        """Fills the queue: where the PRM is convincingly wrong first, then real solutions at random."""
+        """Fills the queue, once: where the PRM is convincingly wrong first, then real solutions at random."""
         with self.stage("queue"):
+            if queue_state(self.database):
+                return
             wrong = convincing_wrong(self.database, "prm-0", limit=10, source=TEST)
             add_tasks(self.database, wrong, reason="convincing wrong")
             for source in ("gsm8k*", "processbench*"):

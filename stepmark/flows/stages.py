@@ -1,10 +1,12 @@
 """The stages of a longer job: what each cost, and what it read, kept and dropped."""
 
+import json
 import resource
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,39 @@ class Stages:
 
     @contextmanager
     def measured(self, name: str) -> Iterator[None]:
-        """Measures what runs inside the block."""
+        """Measures what runs inside the block, also when it is interrupted."""
         wall, cpu = time.perf_counter(), _cpu_s()
-        yield
-        self.costs[name] = StageCost(round(time.perf_counter() - wall, 2), round(_cpu_s() - cpu, 2))
+        try:
+            yield
+        finally:
+            self.costs[name] = StageCost(round(time.perf_counter() - wall, 2), round(_cpu_s() - cpu, 2))
+
+    def joined_with(self, note: Path) -> "Stages":
+        """Joins these stages with those of earlier runs of the same job, kept in `note`, and keeps the sum there.
+
+        Costs add up; of the counts those of the run that kept the most stand, since a run that only finds everything
+        done reads nothing.
+        """
+        joined = Stages(dict(self.costs), dict(self.counts))
+        if note.exists():
+            before = json.loads(note.read_text(encoding="utf-8"))
+            for name, cost in before["costs"].items():
+                now = self.costs.get(name, StageCost(0.0, 0.0))
+                joined.costs[name] = StageCost(
+                    round(cost["wall_s"] + now.wall_s, 2), round(cost["cpu_s"] + now.cpu_s, 2)
+                )
+            for name, counts in before["counts"].items():
+                if name not in joined.counts or counts["kept"] > joined.counts[name].kept:
+                    joined.counts[name] = StageCounts(**counts)
+        kept = {
+            "costs": {name: asdict(cost) for name, cost in joined.costs.items()},
+            "counts": {
+                name: {"read": c.read, "kept": c.kept, "dropped": dict(c.dropped)}
+                for name, c in joined.counts.items()
+            },
+        }
+        note.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        return joined
 
 
 def _cpu_s() -> float:
