@@ -119,7 +119,7 @@ class ScoredSolution:
 
 
 def scored_solutions(engine: sa.Engine, reward_models: Iterable[str], *, source: str | None) -> list[ScoredSolution]:
-    """All sampled solutions of a source's problems with their scores, ordered by problem and solution.
+    """All solutions of a source with their scores, ordered by problem and solution.
 
     It is read whole: an evaluation set is some ten thousand rows.
     """

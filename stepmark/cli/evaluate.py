@@ -26,7 +26,7 @@ def best_of_n(
         Path | None, typer.Option("--file", help="JSONL of problems with scored solutions, instead of the database.")
     ] = None,
     db: Db = None,
-    source: Annotated[str | None, typer.Option(help="Problems of sources like this; * is any text.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only solutions of sources named so; * is any text.")] = None,
     prm: Annotated[list[str] | None, typer.Option(help="Name of a PRM's scores; once for each seed.")] = None,
     orm: Annotated[list[str] | None, typer.Option(help="Name of an ORM's scores; once for each seed.")] = None,
     bt: Annotated[list[str] | None, typer.Option(help="Name of a BT model's scores; once for each seed.")] = None,

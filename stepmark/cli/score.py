@@ -16,7 +16,7 @@ def score(
     name: Annotated[
         str | None, typer.Option(help="Store the scores under this name [default: the folder's].")
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Only problems of sources like this; * is any text.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only solutions of sources named so; * is any text.")] = None,
     how: Annotated[
         Literal["product", "min", "mean", "last"], typer.Option(help="How a PRM's steps make the solution's score.")
     ] = "product",

@@ -66,8 +66,8 @@ class DemoPlan:
     n_train_problems: int = 500
     n_train_samples: int = 8
     rows_per_problem: int = 1
-    """Rows of one training problem in each exported set. One, as where labels are dear: an ORM that sees several
-    solutions of a problem, right and wrong, learns from the contrast where the error is (docs/log.md)."""
+    """Rows of one training problem in each exported set. With one, the PRM led the ORM; with several they stood level
+    (docs/log.md)."""
     n_test_problems: int = 1000
     n_test_samples: int = 32
     train_seed: int = 1000

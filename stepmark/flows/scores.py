@@ -44,7 +44,7 @@ def score_solutions(
         engine: The database.
         model: Folder of the trained reward model.
         name: What the scores are stored under; the folder's name, if not given.
-        source: Only problems from sources that match this pattern.
+        source: Only solutions of sources that match this pattern.
         how: How a PRM's step scores make the solution's.
         device: Where to compute: `cpu`, `cuda`.
         progress: Told after every batch.
