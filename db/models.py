@@ -14,6 +14,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from .schema import Base, BigId, Hash, Json, UtcDateTime, one_of, utc_now
 
 PROBLEM_KINDS = ("original", "template", "program", "rephrased", "backward", "other_variant")
+ANSWER_KINDS = ("value", "tests")
+FLAG_KINDS = ("duplicate", "contaminated")
 RUN_KINDS = ("solutions", "alternatives", "variants", "critiques", "preferences", "rollouts")
 RUN_STATUSES = ("running", "done", "stopped", "failed")
 REQUEST_STATUSES = ("done", "failed")
@@ -53,6 +55,9 @@ class Problem(Base):
     reference_solution: Mapped[str | None] = mapped_column(sa.Text)
     reference_trust: Mapped[str | None] = mapped_column(sa.String(32))
     """How the reference answer is known: `source`, `template`, `programs`, `program_and_majority`, `majority`."""
+    answer_kind: Mapped[str] = mapped_column(sa.String(16), default="value", server_default="value")
+    """One of `ANSWER_KINDS`: `value`, or `tests`: the reference answer is a Python program of assertions that is run
+    after a solution's own program."""
     kind: Mapped[str] = mapped_column(sa.String(16), default="original")
     parent_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("problems.problem_id"), index=True)
     created_at: Mapped[dt.datetime] = _created_at()
@@ -75,6 +80,26 @@ class ProblemSource(Base):
     """What the source says and no column holds."""
 
 
+class ProblemFlag(Base):
+    """Why a problem should be left out of what is generated and exported; what was asked of it before stays."""
+
+    __tablename__ = "problem_flags"
+    __table_args__ = (
+        one_of("kind", FLAG_KINDS, name="kind"),
+        sa.UniqueConstraint("problem_id", "kind", "against"),
+    )
+
+    problem_flag_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    problem_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("problems.problem_id"))
+    kind: Mapped[str] = mapped_column(sa.String(16))
+    against: Mapped[str] = mapped_column(sa.String(256))
+    """What it repeats: a problem's id, or the name of a test set."""
+    rule: Mapped[str] = mapped_column(sa.String(64))
+    """What found it: `exact`, `masked`, `minhash`, `13-gram`, ..."""
+    extra: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    created_at: Mapped[dt.datetime] = _created_at()
+
+
 class Run(Base):
     """One batch job of the generator, with its sampling record."""
 
@@ -90,6 +115,34 @@ class Run(Base):
     record: Mapped[dict[str, Any]] = mapped_column(Json)
     """Everything needed to repeat it: engine identity, prompt text and hash, sampling parameters, selection."""
     status: Mapped[str] = mapped_column(sa.String(16), default="running")
+    n_samples: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    """Samples that came, over all calls that resumed the run; so are the next four."""
+    n_prompt_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    n_completion_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    cost_usd: Mapped[float] = mapped_column(sa.Float, default=0.0, server_default="0")
+    """Of the answers whose price is known."""
+    n_unpriced: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    """Answers of unknown price."""
+    created_at: Mapped[dt.datetime] = _created_at()
+    finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+
+
+class Batch(Base):
+    """A file of requests that was handed to a batch service; it may take a day, and outlive the process."""
+
+    __tablename__ = "batches"
+    __table_args__ = (sa.UniqueConstraint("endpoint", "batch_key"),)
+
+    batch_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    endpoint: Mapped[str] = mapped_column(sa.String(256))
+    batch_key: Mapped[str] = mapped_column(sa.String(128))
+    """The service's own name of it."""
+    status: Mapped[str] = mapped_column(sa.String(32))
+    """As the service last said."""
+    asked: Mapped[dict[str, list[int]]] = mapped_column(Json)
+    """Sample indices wanted, by payload hash: what must not be asked again while it is under way."""
+    is_open: Mapped[bool] = mapped_column(sa.Boolean, default=True, index=True)
+    """Whether answers may still come of it."""
     created_at: Mapped[dt.datetime] = _created_at()
     finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
 
@@ -176,9 +229,31 @@ class StepValue(Base):
     step_value_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     solution_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("solutions.solution_id"))
     step_index: Mapped[int] = mapped_column(sa.Integer)
+    """0-based: the value of the prefix that ends with this step."""
     run_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("runs.run_id"), index=True)
     n_right: Mapped[int] = mapped_column(sa.Integer)
     n_rollouts: Mapped[int] = mapped_column(sa.Integer)
+    n_unreadable: Mapped[int] = mapped_column(sa.Integer, default=0, server_default="0")
+    """Of the rollouts, those whose answer nobody could read; they are not right."""
+
+
+class Alternative(Base):
+    """Another step in the place of one of a solution's, sampled from the prefix before it."""
+
+    __tablename__ = "alternatives"
+    __table_args__ = (sa.UniqueConstraint("request_id", "solution_id", "step_index"),)
+
+    alternative_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    solution_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("solutions.solution_id"), index=True)
+    step_index: Mapped[int] = mapped_column(sa.Integer)
+    """0-based; the steps before it are the solution's."""
+    run_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("runs.run_id"), index=True)
+    request_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("requests.request_id"))
+    text: Mapped[str] = mapped_column(sa.Text)
+    """The bare step."""
+    is_answer: Mapped[bool] = mapped_column(sa.Boolean, default=False)
+    """Whether it is a final answer in the place of a further step."""
+    created_at: Mapped[dt.datetime] = _created_at()
 
 
 class Critique(Base):
@@ -199,6 +274,10 @@ class Critique(Base):
     source: Mapped[str | None] = mapped_column(sa.String(128))
     source_key: Mapped[str | None] = mapped_column(sa.String(256))
     kind: Mapped[str] = mapped_column(sa.String(32))
+    critic: Mapped[str | None] = mapped_column(sa.String(256))
+    """The model (or person) that wrote it."""
+    target_critique_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("critiques.critique_id"), index=True)
+    """The critique that this one judges, where it does not judge the solution itself."""
     text: Mapped[str] = mapped_column(sa.Text)
     verdict: Mapped[str] = mapped_column(sa.String(16))
     first_error: Mapped[int | None] = mapped_column(sa.Integer)
@@ -207,8 +286,21 @@ class Critique(Base):
     """The answer that the carried chain reached."""
     is_confirmed: Mapped[bool | None] = mapped_column(sa.Boolean)
     """Does the verifier agree with the verdict; None while unknown."""
+    confirmation_rule: Mapped[str | None] = mapped_column(sa.String(64))
+    """What decided that: `outcome`, `step labels`, `variant answer`, ...; None while nobody has looked."""
     extra: Mapped[dict[str, Any] | None] = mapped_column(Json)
     created_at: Mapped[dt.datetime] = _created_at()
+
+
+class Refinement(Base):
+    """A solution that was written after a critique of another one."""
+
+    __tablename__ = "refinements"
+
+    solution_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("solutions.solution_id"), primary_key=True)
+    """The corrected solution."""
+    critique_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("critiques.critique_id"), index=True)
+    """The critique, which names the solution that it was about."""
 
 
 class Annotator(Base):
@@ -301,6 +393,8 @@ class Annotation(Base):
     annotator_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("annotators.annotator_id"), index=True)
     task_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("tasks.task_id"), index=True)
     """None for labels that came by import or from a program."""
+    run_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("runs.run_id"), index=True)
+    """The run in which a model gave them."""
     solution_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("solutions.solution_id"))
     mode: Mapped[str | None] = mapped_column(sa.String(16))
     finish_reason: Mapped[str | None] = mapped_column(sa.String(16))

@@ -6,7 +6,7 @@ asked twice, whichever run asks. Failed samples are kept with their kind and are
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from .connect import reading, writing
-from .models import Problem, Request, Run, Solution
+from .models import Problem, Request, Run
 from .schema import utc_now
 from .selection import in_source
 
@@ -67,6 +67,12 @@ def iterate_problems(engine: sa.Engine, selection: ProblemSelection) -> Iterator
         left = None if left is None else left - len(rows)
 
 
+def find_run(engine: sa.Engine, run_key: str) -> int | None:
+    """The id of the run of this key, where it was ever started."""
+    with reading(engine) as session:
+        return session.scalar(sa.select(Run.run_id).where(Run.run_key == run_key))
+
+
 def start_run(
     engine: sa.Engine, run_key: str, *, kind: str, engine_name: str, model: str, record: Mapping[str, Any]
 ) -> int:
@@ -89,58 +95,139 @@ def finish_run(engine: sa.Engine, run_id: int, status: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Which samples of one payload the database knows."""
+class Usage:
+    """What a run has used."""
 
-    done: frozenset[int]
-    failed: frozenset[int]
+    n_prompt_tokens: int = 0
+    n_completion_tokens: int = 0
+    cost_usd: float = 0.0
+    """Of the answers whose price is known."""
+    n_unpriced: int = 0
+    """Answers of unknown price."""
+    n_samples: int = 0
+    """Samples that came."""
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(mine + more for mine, more in zip(astuple(self), astuple(other), strict=True)))
 
 
-def find_asked(engine: sa.Engine, payload_hashes: Collection[str]) -> dict[str, Asked]:
-    """Looks up which samples were asked before, for many payloads in few queries; unknown ones are left out."""
-    hashes = list(payload_hashes)
-    found: dict[str, dict[str, set[int]]] = defaultdict(lambda: {"done": set(), "failed": set()})
-    columns = sa.select(Request.payload_hash, Request.sample_index, Request.status)
+_USAGE = tuple(field.name for field in fields(Usage))
+
+
+def usage_of(engine: sa.Engine, run_id: int) -> Usage:
+    """What a run has used so far, all its calls together."""
     with reading(engine) as session:
-        for start in range(0, len(hashes), _CHUNK):
-            rows = session.execute(columns.where(Request.payload_hash.in_(hashes[start : start + _CHUNK])))
-            for payload_hash, sample_index, status in rows:
-                found[payload_hash][status].add(sample_index)
-    return {payload: Asked(frozenset(asked["done"]), frozenset(asked["failed"])) for payload, asked in found.items()}
+        row = session.execute(sa.select(*(getattr(Run, name) for name in _USAGE)).where(Run.run_id == run_id)).one()
+    return Usage(*row)
 
 
-def store_samples(
-    session: Session, requests: Sequence[Mapping[str, Any]], solutions: Sequence[Mapping[str, Any] | None]
-) -> int:
-    """Stores samples with the solutions read from them; a sample that is there already stays as it is.
+def usage_of_runs(engine: sa.Engine, *, kind: str, model: str) -> Usage:
+    """What all runs of a kind have used with a model: it tells what a further sample may take."""
+    sums = (sa.func.coalesce(sa.func.sum(getattr(Run, name)), 0) for name in _USAGE)
+    with reading(engine) as session:
+        row = session.execute(sa.select(*sums).where(Run.kind == kind, Run.model == model)).one()
+    return Usage(int(row[0]), int(row[1]), float(row[2]), int(row[3]), int(row[4]))
+
+
+def add_usage(session: Session, run_id: int, used: Usage) -> None:
+    """Adds to what a run has used, in the caller's transaction."""
+    values = {getattr(Run, name): getattr(Run, name) + getattr(used, name) for name in _USAGE}
+    session.execute(sa.update(Run).where(Run.run_id == run_id).values(values))
+
+
+def find_asked(engine: sa.Engine, payload_hashes: Collection[str], product: type[Any]) -> dict[str, frozenset[int]]:
+    """Looks up which samples of these payloads have become rows of `product`, which names their `request_id`.
+
+    Args:
+        engine: The database.
+        payload_hashes: As many as you like; they are looked up in few queries.
+        product: `Solution`, `Critique`, ...
+
+    Returns:
+        The sample indices by payload; payloads without any are left out.
+    """
+    found: dict[str, set[int]] = defaultdict(set)
+    query = sa.select(Request.payload_hash, Request.sample_index)
+    query = query.join(product, product.request_id == Request.request_id)
+    with reading(engine) as session:
+        for chunk in _chunks(payload_hashes):
+            for payload_hash, sample_index in session.execute(query.where(Request.payload_hash.in_(chunk))):
+                found[payload_hash].add(sample_index)
+    return {payload: frozenset(indices) for payload, indices in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSample:
+    """A sample as the database holds it."""
+
+    request_id: int
+    response: str
+    reasoning: str | None
+    finish_reason: str | None
+    n_completion_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What the database knows of one payload, by sample index."""
+
+    done: dict[int, StoredSample]
+    failed: set[int]
+
+
+def recall(engine: sa.Engine, payload_hashes: Collection[str]) -> dict[str, Recalled]:
+    """Reads the samples of many payloads in few queries; unknown payloads are left out."""
+    found: dict[str, Recalled] = defaultdict(lambda: Recalled({}, set()))
+    query = sa.select(
+        Request.payload_hash,
+        Request.sample_index,
+        Request.request_id,
+        Request.response,
+        Request.reasoning,
+        Request.finish_reason,
+        Request.n_completion_tokens,
+    )
+    with reading(engine) as session:
+        for chunk in _chunks(payload_hashes):
+            for payload_hash, index, request_id, response, reasoning, finish_reason, n_tokens in session.execute(
+                query.where(Request.payload_hash.in_(chunk))
+            ):
+                if response is None:
+                    found[payload_hash].failed.add(index)
+                    continue
+                sample = StoredSample(request_id, response, reasoning, finish_reason, n_tokens)
+                found[payload_hash].done[index] = sample
+    return dict(found)
+
+
+def _chunks(values: Collection[str]) -> Iterator[list[str]]:
+    ordered = list(values)
+    for start in range(0, len(ordered), _CHUNK):
+        yield ordered[start : start + _CHUNK]
+
+
+def store_requests(session: Session, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], int]:
+    """Stores samples and failures; a sample that is there already stays as it is.
 
     A stored failure gives way to what was asked again. Another process may have stored the same sample meanwhile;
-    then its solution is there too.
+    then it has made of it what there is to be made.
 
     Args:
         session: Of one unit of writing.
-        requests: Values of the rows of `requests`; each names its `payload_hash` and `sample_index` once.
-        solutions: For each request the values of its row of `solutions`, without `request_id`; None for a failure.
+        rows: Values of rows of `requests`, all of the same columns; each names its `payload_hash` and
+            `sample_index` once.
 
     Returns:
-        How many samples were new.
+        The ids of the rows that are new, by payload and sample index.
     """
-    if not requests:
-        return 0
+    if not rows:
+        return {}
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     insert = sqlite.insert(Request) if is_sqlite else postgresql.insert(Request)
     key = ("payload_hash", "sample_index")
-    replaced = {name: insert.excluded[name] for name in requests[0] if name not in key} | {"created_at": utc_now()}
+    replaced = {name: insert.excluded[name] for name in rows[0] if name not in key} | {"created_at": utc_now()}
     upsert = insert.on_conflict_do_update(index_elements=key, set_=replaced, where=Request.status == "failed")
     stored = session.execute(
-        upsert.returning(Request.payload_hash, Request.sample_index, Request.request_id), list(requests)
+        upsert.returning(Request.payload_hash, Request.sample_index, Request.request_id), list(rows)
     )
-    ids = {(payload_hash, sample_index): request_id for payload_hash, sample_index, request_id in stored}
-    rows = [
-        {**solution, "request_id": ids[request["payload_hash"], request["sample_index"]]}
-        for request, solution in zip(requests, solutions, strict=True)
-        if solution is not None and (request["payload_hash"], request["sample_index"]) in ids
-    ]
-    if rows:
-        session.execute(sa.insert(Solution), rows)
-    return len(ids)
+    return {(payload_hash, sample_index): request_id for payload_hash, sample_index, request_id in stored}

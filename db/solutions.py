@@ -1,7 +1,7 @@
-"""Solutions: adding imported ones in bulk, once each."""
+"""Solutions: adding imported and sampled ones in bulk, once each."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from .bulk import bulk_insert, reserve_ids, table_of
 from .models import Solution
 
 _SOLUTIONS = table_of(Solution)
+_CHUNK = 500
 
 
 @dataclass(slots=True)
@@ -85,6 +86,23 @@ def add_solutions(
     added.n_solutions = len(new)
     added.n_outcomes = len(learnt)
     return added
+
+
+def add_sampled_solutions(session: Session, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Adds solutions that were sampled, once for each `request_id`; returns how many were new.
+
+    Args:
+        session: Of one unit of writing.
+        rows: Values of rows of `solutions`, all of the same columns.
+    """
+    requests = [row["request_id"] for row in rows]
+    there: set[int | None] = set()
+    for start in range(0, len(requests), _CHUNK):
+        chunk = requests[start : start + _CHUNK]
+        there |= set(session.scalars(sa.select(Solution.request_id).where(Solution.request_id.in_(chunk))))
+    new = {row["request_id"]: row for row in rows if row["request_id"] not in there}
+    bulk_insert(session, _SOLUTIONS, list(new.values()))
+    return len(new)
 
 
 def _known_solutions(session: Session, records: Sequence[SolutionRecord]) -> dict[tuple[str, str], dict[str, Any]]:

@@ -32,6 +32,8 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int = 0
     """The same seed, request and sample index give the same text where the engine can promise it."""
+    json_schema: str | None = None
+    """A JSON Schema, as JSON, that every sample obeys; engines that cannot hold to one refuse the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,11 @@ class Engine(Protocol):
         """What it samples from; known before anything is loaded or sent."""
         ...
 
-    def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
+    def answer(self, requests: Iterable[Request | None]) -> Generator[tuple[Request, Completion] | None, None, None]:
         """Pulls requests as it has room for them, and yields each with its answer exactly once, in any order.
+
+        A None among the requests says that the next one depends on an answer: the engine answers what it holds
+        before it pulls again, and ends where it holds nothing.
 
         While it waits it may yield None, so that the caller can store what it holds, show progress, or stop. A
         caller that stops early closes the generator; what is in flight is dropped.
@@ -152,6 +157,8 @@ def payload_hash(identity: EngineIdentity, messages: Iterable[Message], sampling
             sampling.seed,
         ],
     }
+    if sampling.json_schema is not None:
+        payload["json_schema"] = json.loads(sampling.json_schema)
     text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -114,20 +114,15 @@ class OpenAIEngine:
         self._answered_at = 0.0
         """When the server last gave an answer."""
 
-    def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
+    def answer(self, requests: Iterable[Request | None]) -> Generator[tuple[Request, Completion] | None, None, None]:
         """Keeps `concurrency` requests in flight, and yields None about twice a second while none is answered."""
         loop = self._started_loop()
         answered: queue.SimpleQueue[Future[Completion]] = queue.SimpleQueue()
         in_flight: dict[Future[Completion], Request] = {}
         coming = iter(requests)
-        is_more = True
         try:
             while True:
-                while is_more and len(in_flight) < self._concurrency:
-                    request = next(coming, None)
-                    if request is None:
-                        is_more = False
-                        break
+                while len(in_flight) < self._concurrency and (request := next(coming, None)) is not None:
                     future = asyncio.run_coroutine_threadsafe(self._answer(request), loop)
                     in_flight[future] = request
                     future.add_done_callback(answered.put)

@@ -94,7 +94,7 @@ class TransformersEngine:
         self._model: LanguageModel | None = None
         self._pool: ProcessPoolExecutor | None = None
 
-    def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
+    def answer(self, requests: Iterable[Request | None]) -> Generator[tuple[Request, Completion] | None, None, None]:
         """Draws batch after batch; yields a request when its last sample is there.
 
         Raises:
@@ -129,6 +129,9 @@ class TransformersEngine:
 
     def _in_process(self, batches: Iterable[_Batch]) -> Iterator[tuple[_Batch, list[Drawn | Failure] | None]]:
         for batch in batches:
+            if not batch:
+                yield [], None
+                continue
             if self._model is None:
                 self._model = _load(*self._options)
             yield batch, list(_draw(self._model, [wanted.row for wanted in batch]))
@@ -141,10 +144,14 @@ class TransformersEngine:
             )
         running: dict[Future[list[Drawn]], _Batch] = {}
         coming = iter(batches)
-        batch: _Batch = []
+        batch: _Batch | None = []
         try:
             while True:
-                while len(running) <= self._workers and (batch := next(coming, [])):
+                while len(running) <= self._workers and (batch := next(coming, None)) is not None:
+                    if not batch:
+                        if running:
+                            break
+                        continue
                     running[self._pool.submit(_draw_in_worker, [wanted.row for wanted in batch])] = batch
                 if not running:
                     return
@@ -156,13 +163,23 @@ class TransformersEngine:
                     yield batch, list(future.result())
         except BrokenProcessPool as err:
             failure = Failure("worker", f"a worker process died ({err}); is there enough memory?", is_fatal=True)
-            yield batch, [failure for _ in batch]
+            yield batch or [], [failure for _ in batch or []]
 
-    def _batches(self, requests: Iterable[Request], failed: list[tuple[Request, Completion]]) -> Iterator[_Batch]:
-        """Pulls a window of requests at a time and cuts it into batches of prompts of like length."""
+    def _batches(
+        self, requests: Iterable[Request | None], failed: list[tuple[Request, Completion]]
+    ) -> Iterator[_Batch]:
+        """Pulls a window of requests at a time and cuts it into batches of prompts of like length.
+
+        An empty batch says that the requests to come wait for answers to those before.
+        """
         window: _Batch = []
         tokens = 0
         for request in requests:
+            if request is None:
+                yield from _cut(window, self._batch_tokens)
+                window, tokens = [], 0
+                yield []
+                continue
             found = self._rows(request)
             if isinstance(found, Failure):
                 failed.append((request, Completion.failed(request, found)))

@@ -29,6 +29,10 @@ class Prompt:
         """Tells two prompts apart: 32 hex characters."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:32]
 
+    def record(self) -> dict[str, str]:
+        """What a run records of it, so that the run can be repeated without the file."""
+        return {"name": self.name, "text": self.text, "hash": self.text_hash}
+
     def fill(self, values: Mapping[str, str]) -> str:
         r"""Fills each place `{name}` once; what is filled in is not looked at again.
 

@@ -22,8 +22,9 @@ from db.connect import open_database, reading, writing
 from db.models import Problem, ProblemSource, Run, Solution
 from db.models import Request as RequestRow
 from db.runs import ProblemSelection
+from generator.asking import Report
 from generator.domain import draw_problems
-from generator.solutions import Report, generate_solutions
+from generator.solutions import generate_solutions
 from stepmark.cli.main import app
 from stepmark.engine import Completion, EngineIdentity, Failure, Request, Sample, Sampling
 from stepmark.errors import InputError
@@ -77,7 +78,7 @@ class FakeEngine:
         self._window = window
         self._troubles = troubles or (lambda question, index: None)
 
-    def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
+    def answer(self, requests: Iterable[Request | None]) -> Generator[tuple[Request, Completion] | None, None, None]:
         waiting: list[Request] = []
         coming = iter(requests)
         while True:
@@ -153,7 +154,14 @@ def test_the_run_is_recorded_so_that_it_can_be_repeated_and_is_found_again(datab
     assert run.record == {
         "engine": {"engine": "fake", "model": "fake-model", "revision": None, "endpoint": None, "extra": {}},
         "prompt": {"name": "plain", "text": "{problem}", "hash": PLAIN.text_hash},
-        "sampling": {"temperature": 0.7, "top_p": 1.0, "max_tokens": 1024, "stop": [], "seed": 0},
+        "sampling": {
+            "temperature": 0.7,
+            "top_p": 1.0,
+            "max_tokens": 1024,
+            "stop": [],
+            "seed": 0,
+            "json_schema": None,
+        },
         "selection": {"source": "toy", "limit": 1},
         "n": 3,
     }
@@ -178,7 +186,7 @@ def test_another_prompt_or_temperature_is_another_question(database: sa.Engine) 
 def test_problems_are_selected_by_the_pattern_of_their_source(database: sa.Engine) -> None:
     for source in ("gsm8k/test", "gsm8k/train", "gsm8k_x"):
         add_problems(database, [f"of {source}"], source)
-    assert generate(database, FakeEngine(), n=1, selection=ProblemSelection("gsm8k/*")).n_problems == 2
+    assert generate(database, FakeEngine(), n=1, selection=ProblemSelection("gsm8k/*")).n_items == 2
     assert [row[0] for row in stored(database)] == ["of gsm8k/test", "of gsm8k/train"]
 
 
@@ -191,14 +199,17 @@ def test_a_solution_is_split_into_steps_and_its_answer_read(database: sa.Engine)
     }
 
     class Writer(FakeEngine):
-        def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
+        def answer(
+            self, requests: Iterable[Request | None]
+        ) -> Generator[tuple[Request, Completion] | None, None, None]:
             for request in requests:
                 sample = Sample(texts[request.messages[0].content], "length", 9, reasoning="hm\x00")
                 yield request, Completion((sample,), n_prompt_tokens=5, latency_ms=2.5)
 
     add_problems(database, texts)
     report = generate(database, Writer(), n=1)
-    assert (report.n_stored, report.n_truncated, report.n_unreadable) == (4, 4, 1)
+    assert (report.n_stored, report.n_truncated) == (4, 4)
+    assert report.counts == {"solutions": 4, "without a readable answer": 1}
     with reading(database) as session:
         found = {
             statement: (solution.steps, solution.answer, solution.generator, solution.extra, solution.outcome)
@@ -266,7 +277,9 @@ def test_two_processes_that_store_the_same_sample_store_it_once(database: sa.Eng
     class Late(FakeEngine):
         """While its answers are under way, another process asks and stores the same."""
 
-        def answer(self, requests: Iterable[Request]) -> Generator[tuple[Request, Completion] | None, None, None]:
+        def answer(
+            self, requests: Iterable[Request | None]
+        ) -> Generator[tuple[Request, Completion] | None, None, None]:
             answers = list(super().answer(requests))
             generate(database, FakeEngine())
             yield from answers
@@ -413,7 +426,10 @@ def test_a_dry_run_on_the_command_line_says_what_would_be_asked(tmp_path: Path) 
     add_problems(database, ["a", "b"])
     words = command(url, "--model", "m", "--n", "2", "--dry-run")
     result = CliRunner().invoke(app, words[3:])
-    assert result.output.splitlines()[-1] == (
-        "2 problems, 4 solutions wanted: 0 stored, 4 to ask, of which 0 failed before"
-    )
+    assert result.output.splitlines() == [
+        "2 problems, 0 of them done before",
+        "4 samples wanted: 0 stored, 4 to ask in 2 requests, of which 0 samples failed before",
+        "about 66 prompt tokens; sampled tokens: at most 4,096",
+        "cost unknown: give --price-in and --price-out (USD per million tokens)",
+    ]
     database.dispose()

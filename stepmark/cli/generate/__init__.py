@@ -1,0 +1,15 @@
+"""`stepmark generate`: batch jobs that ask language models; a module for each kind of data."""
+
+import typer
+
+from . import solutions
+
+app = typer.Typer(
+    help="Sample from language models; every command resumes where it was stopped.", no_args_is_help=True
+)
+app.command("solutions")(solutions.solutions)
+
+
+@app.callback()
+def _generate() -> None:
+    """Keeps the noun in the command while it has one command only."""

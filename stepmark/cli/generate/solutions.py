@@ -1,0 +1,37 @@
+"""`stepmark generate solutions`."""
+
+from typing import Annotated
+
+import typer
+
+from stepmark.cli.options import Db, Json
+
+from .asking import Asking, with_flags
+
+
+@with_flags
+def solutions(
+    asking: Asking,
+    n: Annotated[int, typer.Option(min=1, help="Solutions wanted of each problem.")] = 8,
+    prompt: Annotated[
+        str, typer.Option(help="steps, plain (the problem alone), or a file with the place {problem}.")
+    ] = "steps",
+    source: Annotated[
+        str | None, typer.Option(help="Only problems of this source; * matches anything: 'gsm8k/*'.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")] = None,
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """Samples step-by-step solutions of the problems in the database.
+
+    Nothing is asked twice: the same command resumes a run that was stopped, and a larger --n asks only for more.
+    Failures are kept apart by kind and asked again by the next run.
+    """
+    from db.runs import ProblemSelection
+    from generator.solutions import SolutionsTask
+    from stepmark.prompts import read_prompt
+
+    selection = ProblemSelection(source, limit)
+    task = SolutionsTask(read_prompt(prompt), asking.sampling(), n, asking.model, selection)
+    asking.run(task, db=db, json=json)
