@@ -1,6 +1,7 @@
 """What all commands of `generate` share: the flags of engine, sampling and budget, running a task, its report."""
 
 import inspect
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -91,6 +92,8 @@ class Asking:
         from generator.asking import run_task
         from generator.budget import Limits
 
+        # A cluster ends a job by SIGTERM: it is stopped as by Ctrl-C, with everything stored.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         limits = Limits(self.price_in, self.price_out, self.budget_usd, self.budget_tokens)
         database = open_database(database_url(db))
         with closing(self.open_engine()) as engine, progress_bar(task.kind) as show:
