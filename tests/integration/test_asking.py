@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from db.connect import reading
 from db.models import Request as RequestRow
 from db.models import Run
+from db.runs import list_runs
 from generator.asking import Answers, Dropped, Question, Script, first_failure, run_task
 from generator.budget import Limits
 from stepmark.engine import Failure, Message, Request, Sample, Sampling
@@ -106,6 +107,22 @@ def test_a_run_stopped_between_two_questions_of_an_item_goes_on_from_there(datab
         run = session.scalars(sa.select(Run)).one()
     assert (run.n_samples, run.n_prompt_tokens, run.n_completion_tokens) == (28, 28 * 20, 28 * 10)
     assert (run.cost_usd, run.n_unpriced, run.status) == (0.0, 28, "done")
+
+
+def test_runs_are_listed_with_what_they_used_and_what_failed(database: sa.Engine) -> None:
+    late = Failure("timeout", "too late")
+
+    def failing(request: Request, index: int) -> Failure | str:
+        return late if request.messages[0].content == "2: is 7 below 8?" else reply(request, index)
+
+    run_task(database, ScriptedEngine(failing), Halving(NUMBERS), limits=Limits(10.0, 50.0))
+    run_task(database, ScriptedEngine(reply, model="other"), Halving([1]))
+    first, second = list_runs(database)
+    assert (first.model, first.status, first.n_samples, first.failures) == ("scripted", "done", 24, {"timeout": 1})
+    assert first.cost_usd == pytest.approx(24 * 700e-6)
+    assert (second.model, second.n_prompt_tokens, second.cost_usd, second.failures) == ("other", 80, None, {})
+    assert list_runs(database, run_id=second.run_id) == [second]
+    assert second.record["numbers"] == [1]
 
 
 def test_what_two_items_ask_alike_is_asked_once(database: sa.Engine) -> None:
