@@ -119,7 +119,8 @@ def test_runs_are_listed_with_what_they_used_and_what_failed(database: sa.Engine
     run_task(database, ScriptedEngine(reply, model="other"), Halving([1]))
     first, second = list_runs(database)
     assert (first.model, first.status, first.n_samples, first.failures) == ("scripted", "done", 24, {"timeout": 1})
-    assert first.cost_usd == pytest.approx(24 * 700e-6)
+    # The failed one was answered, too, for its prompt of 20 tokens.
+    assert first.cost_usd == pytest.approx(24 * 700e-6 + 20 * 10e-6)
     assert (second.model, second.n_prompt_tokens, second.cost_usd, second.failures) == ("other", 80, None, {})
     assert list_runs(database, run_id=second.run_id) == [second]
     assert second.record["numbers"] == [1]
