@@ -6,53 +6,24 @@ good becomes a failure with its kind, never a text. The API key is sent to the s
 """
 
 import asyncio
-import hashlib
-import json
 import queue
 import random
 import threading
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 import openai
 
-from stepmark.engine import Completion, EngineIdentity, Failure, Request, Sample, payload_hash, split_reasoning
+from stepmark.engine import Completion, EngineIdentity, Failure, Request, Sample, payload_hash
+
+from .chat_format import Trouble, Used, chat_body, read_answer, read_status
 
 _LONGEST_WAIT_S = 60.0
 _NO_KEY = "none"
 """What is sent where no key is set; local servers accept it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Trouble:
-    """A call that brought nothing."""
-
-    failure: Failure
-    is_passing: bool = False
-    """Whether asking again may help."""
-    retry_after_s: float | None = None
-    """What the server asked us to wait."""
-
-
-@dataclass(slots=True)
-class _Usage:
-    """What the calls of one request used."""
-
-    n_prompt_tokens: int | None = None
-    n_completion_tokens: int | None = None
-    cost_usd: float | None = None
-
-    def add(self, usage: Mapping[str, Any]) -> None:
-        if isinstance(prompt := usage.get("prompt_tokens"), int):
-            self.n_prompt_tokens = prompt
-        if isinstance(completion := usage.get("completion_tokens"), int):
-            self.n_completion_tokens = (self.n_completion_tokens or 0) + completion
-        if isinstance(cost := usage.get("cost"), int | float):
-            self.cost_usd = (self.cost_usd or 0.0) + cost
 
 
 @dataclass(slots=True)
@@ -62,7 +33,7 @@ class _Asking:
     request: Request
     payload_hash: str
     started_at: float = field(default_factory=time.monotonic)
-    usage: _Usage = field(default_factory=_Usage)
+    usage: Used = field(default_factory=Used)
 
 
 class OpenAIEngine:
@@ -203,7 +174,7 @@ class OpenAIEngine:
                     await asyncio.sleep(wait_s)
                 found = await self._call_once(asking, indices)
             now = time.monotonic()
-            if not isinstance(found, _Trouble):
+            if not isinstance(found, Trouble):
                 self._answered_at = now
                 return found
             failure = found.failure
@@ -223,114 +194,28 @@ class OpenAIEngine:
                 return Failure(failure.kind, f"{failure.message} ({attempt} attempts)", is_dead)
             await asyncio.sleep(wait_s)
 
-    async def _call_once(self, asking: _Asking, indices: Sequence[int]) -> list[Sample | Failure] | _Trouble:
+    async def _call_once(self, asking: _Asking, indices: Sequence[int]) -> list[Sample | Failure] | Trouble:
         if self._client is None:
             self._client = openai.AsyncOpenAI(
                 api_key=self._api_key or _NO_KEY, base_url=self._base_url, max_retries=0, timeout=self._timeout_s
             )
         try:
             # Read raw: the client's own types are lenient, and let through what is no completion.
-            response = await self._client.chat.completions.with_raw_response.create(**self._payload(asking, indices))
-            body = response.http_response.content
+            body = chat_body(self.identity.model, asking.request, asking.payload_hash, indices)
+            response = await self._client.chat.completions.with_raw_response.create(
+                model=body["model"], messages=body["messages"], extra_body=body
+            )
+            answer = response.http_response.content
         except openai.APITimeoutError:
-            return _Trouble(Failure("timeout", f"no answer within {self._timeout_s:g} s"), is_passing=True)
+            return Trouble(Failure("timeout", f"no answer within {self._timeout_s:g} s"), is_passing=True)
         except openai.APIConnectionError as err:
             cause = err.__cause__ or err
             message = f"{self.identity.endpoint}: {type(cause).__name__}: {cause}"
-            return _Trouble(Failure("connection", message), is_passing=True)
+            return Trouble(Failure("connection", message), is_passing=True)
         except openai.APIStatusError as err:
             message = self._without_key(f"{err.status_code}: {err.response.text[:500]}")
-            return _read_status(err.status_code, message, err.response.headers)
-        return _read_answer(body, asking.usage)
-
-    def _payload(self, asking: _Asking, indices: Sequence[int]) -> dict[str, Any]:
-        request, sampling = asking.request, asking.request.sampling
-        payload: dict[str, Any] = {
-            "model": self.identity.model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            "n": len(indices),
-            # A seed of its own for each call, or the missing samples of a resumed run would repeat the others.
-            "seed": _call_seed(asking.payload_hash, indices[0]),
-        }
-        if sampling.stop:
-            payload["stop"] = list(sampling.stop)
-        if request.messages[-1].role == "assistant":
-            payload["extra_body"] = {"add_generation_prompt": False, "continue_final_message": True}
-        return payload
+            return read_status(err.status_code, message, err.response.headers)
+        return read_answer(answer, asking.usage)
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._api_key, "***") if self._api_key else text
-
-
-def _call_seed(payload: str, sample_index: int) -> int:
-    digest = hashlib.blake2b(f"{payload}/{sample_index}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest) >> 1
-
-
-def _read_status(status: int, message: str, headers: Mapping[str, str]) -> _Trouble:
-    """Reads a refusal."""
-    lower = message.lower()
-    if status == 402 or (status == 429 and "insufficient_quota" in lower):
-        return _Trouble(Failure("quota", message, is_fatal=True))
-    if status == 429:
-        return _Trouble(Failure("rate_limit", message), is_passing=True, retry_after_s=_retry_after(headers))
-    if status in (401, 403):
-        return _Trouble(Failure("auth", message, is_fatal=True))
-    if status == 404:
-        return _Trouble(Failure("not_found", message, is_fatal=True))
-    if status in (408, 409) or status >= 500:
-        return _Trouble(Failure("server_error", message), is_passing=True, retry_after_s=_retry_after(headers))
-    if status == 413 or "context length" in lower or "context_length" in lower or "maximum context" in lower:
-        return _Trouble(Failure("too_long", message))
-    return _Trouble(Failure("bad_request", message))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks us to wait; its other form, a date, is left to our own waits.
-
-    >>> _retry_after({"retry-after": "1.5"}), _retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})
-    (1.5, None)
-    """
-    try:
-        wait_s = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return wait_s if 0 <= wait_s < float("inf") else None
-
-
-def _read_answer(body: bytes, usage: _Usage) -> list[Sample | Failure] | _Trouble:
-    """Reads the body of an answer: its samples in order of their `index`."""
-    try:
-        data = json.loads(body)
-        if used := data.get("usage"):
-            usage.add(used)
-        choices = sorted(data["choices"], key=lambda choice: int(choice.get("index") or 0))
-        samples = [_read_choice(choice) for choice in choices]
-    except (ValueError, TypeError, KeyError, AttributeError) as err:
-        start = body[:200].decode(errors="replace")
-        failure = Failure("malformed", f"the answer is no chat completion ({type(err).__name__}: {err}): {start!r}")
-        return _Trouble(failure, is_passing=True)
-    if not samples:
-        return _Trouble(Failure("wrong_count", "the answer holds no choices"), is_passing=True)
-    if len(samples) == 1 and isinstance(samples[0], Sample) and used:
-        only = samples[0]
-        return [Sample(only.text, only.finish_reason, used.get("completion_tokens"), only.reasoning)]
-    return samples
-
-
-def _read_choice(choice: Mapping[str, Any]) -> Sample | Failure:
-    message = choice["message"]
-    content, finish_reason = message.get("content"), choice.get("finish_reason") or "stop"
-    reasoning = message.get("reasoning_content") or message.get("reasoning")
-    if message.get("refusal") or finish_reason == "content_filter":
-        return Failure("refused", str(message.get("refusal") or "the server's content filter took the answer"))
-    if content is None and reasoning is not None and finish_reason == "length":
-        content = ""  # cut off while it was still reasoning
-    if not isinstance(content, str):
-        raise TypeError(f"content is {content!r}")
-    if reasoning is None:
-        reasoning, content = split_reasoning(content)
-    return Sample(content, finish_reason, reasoning=reasoning)
