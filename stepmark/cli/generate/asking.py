@@ -52,7 +52,11 @@ class Asking:
         float | None, typer.Option(min=0.0, help="USD per million prompt tokens; unknown where not given.")
     ] = None
     price_out: Annotated[float | None, typer.Option(min=0.0, help="USD per million sampled tokens.")] = None
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight at most (openai).")] = 50
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Requests in flight at most; fewer while the server cannot keep up (openai).")
+    ] = 50
+    rpm: Annotated[int | None, typer.Option(min=1, help="Requests per minute at most (openai).")] = None
+    tpm: Annotated[int | None, typer.Option(min=1, help="Tokens per minute at most, about (openai).")] = None
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one batch (transformers).")] = 32768
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each worker (transformers) [default: 1 for small models].")
@@ -80,6 +84,8 @@ class Asking:
             base_url=self.base_url or settings.base_url,
             api_key=settings.api_key,
             concurrency=self.concurrency,
+            requests_per_minute=self.rpm,
+            tokens_per_minute=self.tpm,
             batch_tokens=self.batch_tokens,
             threads=self.threads,
             workers=self.workers,
