@@ -1,6 +1,7 @@
 """How fast a server may be asked, on a simulated clock."""
 
 import heapq
+import itertools
 import math
 from collections.abc import Callable
 
@@ -21,8 +22,9 @@ class SimulatedServer:
 
 
 def simulate(pace: Pace, server: SimulatedServer, until_s: float) -> tuple[list[float], list[float], list[int]]:
-    """Starts calls whenever the pace lets one; returns when they started, when they were refused, and the window's
-    size at each whole second."""
+    """Starts calls whenever the pace lets one; returns when they started, when they were refused, and the
+    window's size at each whole second.
+    """
     now, n_served = 0.0, 0
     ends: list[tuple[float, int, bool, Started]] = []
     started: list[float] = []
@@ -89,9 +91,7 @@ def test_the_window_grows_by_a_twentieth_per_round_and_slowly_from_the_refused_s
             window.n_in_flight = window.size
             window.grow(float(now))
         sizes.append(window.size)
-    assert [later - earlier for earlier, later in zip(sizes, sizes[1:], strict=False)][:8] == pytest.approx(
-        [5] * 8, abs=1
-    )
+    assert [later - earlier for earlier, later in itertools.pairwise(sizes)][:8] == pytest.approx([5] * 8, abs=1)
     assert 99 <= sizes[11] <= 101
     assert sizes[21] - sizes[11] <= 8
 
