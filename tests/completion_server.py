@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,6 +20,11 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     is_dropped: bool = False
+    """The connection is closed without an answer."""
+    is_cut_short: bool = False
+    """The connection is closed after half of the body."""
+    is_stalled: bool = False
+    """After half of the body nothing more comes."""
     n: int | None = None
     """Choices in the answer, instead of as many as were asked for."""
 
@@ -32,7 +39,7 @@ def foretold_text(question: str, seed: int, index: int) -> str:
 
 
 class CompletionServer:
-    """Runs from `start` to `stop`; `asked` holds the body of every call, in order of arrival."""
+    """Runs as a context, and may die and come back within it; `asked` holds the body of every call, as they came."""
 
     def __init__(
         self, *, latency_s: float = 0.0, fault: Callable[[int, dict[str, Any]], Fault] = lambda number, body: NO_FAULT
@@ -42,12 +49,33 @@ class CompletionServer:
         self.asked: list[dict[str, Any]] = []
         self.keys: set[str] = set()
         self.most_in_flight = 0
+        self.metrics: str | None = None
+        """What it tells under /metrics; None: there is no such page."""
         self._in_flight = 0
+        self._connections: set[socket.socket] = set()
+        self._is_over = threading.Event()
         self._lock = threading.Lock()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                server._connections.add(self.connection)
+
+            def finish(self) -> None:
+                server._connections.discard(self.connection)
+                with suppress(OSError):
+                    super().finish()
+
+            def do_GET(self) -> None:
+                is_told = self.path == "/metrics" and server.metrics is not None
+                content = (server.metrics or "").encode() if is_told else b""
+                self.send_response(200 if is_told else 404)
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -60,8 +88,8 @@ class CompletionServer:
                 try:
                     time.sleep(server.latency_s)
                     self._answer(server.fault(number, body), body)
-                except (BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True  # the client was killed
+                except OSError:
+                    self.close_connection = True  # the client, or we, were killed
                 finally:
                     with server._lock:
                         server._in_flight -= 1
@@ -79,30 +107,54 @@ class CompletionServer:
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(content)))
                 self.end_headers()
+                if fault.is_cut_short or fault.is_stalled:
+                    self.wfile.write(content[: len(content) // 2])
+                    self.wfile.flush()
+                    self.close_connection = True
+                    if fault.is_stalled:
+                        server._is_over.wait()
+                    return
                 self.wfile.write(content)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
         class Server(ThreadingHTTPServer):
-            request_queue_size = 128
+            daemon_threads = True
+            request_queue_size = 1024
 
             def handle_error(self, request: object, client_address: object) -> None:
                 pass  # clients are killed in these tests
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._make = lambda port: Server(("127.0.0.1", port), Handler)
+        self._server = self._make(0)
         self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def __enter__(self) -> "CompletionServer":
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
+        self._run()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self.die()
+
+    def die(self) -> None:
+        """Closes the port and all connections."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def come_back(self) -> None:
+        """Listens at the same port again."""
+        self._server = self._make(self._server.server_port)
+        self._run()
+
+    def _run(self) -> None:
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
 
 
 def completion(body: dict[str, Any], n: int | None = None) -> dict[str, Any]:

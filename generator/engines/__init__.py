@@ -13,6 +13,8 @@ def open_engine(
     base_url: str,
     api_key: str | None = None,
     concurrency: int = 50,
+    requests_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
     batch_tokens: int = 32768,
     threads: int | None = None,
     workers: int = 1,
@@ -22,12 +24,19 @@ def open_engine(
     """Opens the engine `name` on a model; each engine takes the options that it has and leaves the others.
 
     Raises:
-        SettingsError: There is no such engine.
+        SettingsError: There is no such engine, or an option cannot be used.
     """
     if name == "openai":
         from .openai import OpenAIEngine
 
-        return OpenAIEngine(model, base_url=base_url, api_key=api_key, concurrency=concurrency)
+        return OpenAIEngine(
+            model,
+            base_url=base_url,
+            api_key=api_key,
+            concurrency=concurrency,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+        )
     if name == "transformers":
         from .transformers import TransformersEngine
 

@@ -3,10 +3,11 @@
 Pure: whoever sends the body and brings the answer (a call at a time, a batch service) is another module.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stepmark.engine import Failure, Request, Sample, split_reasoning
@@ -19,8 +20,25 @@ class Trouble:
     failure: Failure
     is_passing: bool = False
     """Whether asking again may help."""
+    is_outage: bool = False
+    """Whether the server itself may be gone."""
     retry_after_s: float | None = None
     """What the server asked us to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A call that brought samples: one at least, perhaps fewer than asked, or more."""
+
+    samples: list[Sample | Failure]
+    usage: Mapping[str, Any]
+    """As the server tells it; empty where it does not."""
+
+    @property
+    def n_tokens(self) -> int | None:
+        """Tokens of prompt and samples, where the server tells both."""
+        used = [self.usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        return sum(used) if all(isinstance(n, int) for n in used) else None  # type: ignore[arg-type]
 
 
 @dataclass(slots=True)
@@ -56,9 +74,18 @@ def chat_body(model: str, request: Request, payload_hash: str, indices: Sequence
     }
     if sampling.stop:
         body["stop"] = list(sampling.stop)
+    if sampling.json_schema is not None:
+        # vLLM takes this form too; its own `guided_json` it ignores without a word.
+        body["response_format"] = _response_format(sampling.json_schema)
     if request.messages[-1].role == "assistant":
         body |= {"add_generation_prompt": False, "continue_final_message": True}
     return body
+
+
+@functools.lru_cache(maxsize=64)
+def _response_format(json_schema: str) -> dict[str, Any]:
+    schema = {"name": "answer", "schema": json.loads(json_schema), "strict": True}
+    return {"type": "json_schema", "json_schema": schema}
 
 
 def call_seed(payload_hash: str, sample_index: int) -> int:
@@ -79,7 +106,12 @@ def read_status(status: int, message: str, headers: Mapping[str, str]) -> Troubl
     if status == 404:
         return Trouble(Failure("not_found", message, is_fatal=True))
     if status in (408, 409) or status >= 500:
-        return Trouble(Failure("server_error", message), is_passing=True, retry_after_s=retry_after(headers))
+        return Trouble(
+            Failure("server_error", message),
+            is_passing=True,
+            is_outage=status in (502, 503, 504),  # what stands before a server that is gone says so
+            retry_after_s=retry_after(headers),
+        )
     if status == 413 or "context length" in lower or "context_length" in lower or "maximum context" in lower:
         return Trouble(Failure("too_long", message))
     return Trouble(Failure("bad_request", message))
@@ -98,30 +130,28 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return wait_s if 0 <= wait_s < float("inf") else None
 
 
-def read_answer(body: bytes, used: Used) -> list[Sample | Failure] | Trouble:
-    """Reads the body of an answer: its samples in order of their `index`."""
+def read_answer(body: bytes) -> Drawn | Trouble:
+    """Reads the body of an answer."""
     try:
         data = json.loads(body)
     except ValueError as err:
         return _no_completion(err, body[:200].decode(errors="replace"))
-    return read_completion(data, used)
+    return read_completion(data)
 
 
-def read_completion(data: Any, used: Used) -> list[Sample | Failure] | Trouble:
-    """Reads a parsed body, whatever it is, and adds what it says was used."""
+def read_completion(data: Any) -> Drawn | Trouble:
+    """Reads a parsed body, whatever it is: its samples in the order of their `index`."""
     try:
-        if usage := data.get("usage"):
-            used.add(usage)
+        usage = dict(data.get("usage") or {})
         choices = sorted(data["choices"], key=lambda choice: int(choice.get("index") or 0))
         samples = [read_choice(choice) for choice in choices]
     except (ValueError, TypeError, KeyError, AttributeError) as err:
         return _no_completion(err, json.dumps(data)[:200])
     if not samples:
         return Trouble(Failure("wrong_count", "the answer holds no choices"), is_passing=True)
-    if len(samples) == 1 and isinstance(samples[0], Sample) and usage:
-        only = samples[0]
-        return [Sample(only.text, only.finish_reason, usage.get("completion_tokens"), only.reasoning)]
-    return samples
+    if len(samples) == 1 and isinstance(samples[0], Sample):
+        samples = [replace(samples[0], n_tokens=usage.get("completion_tokens"))]
+    return Drawn(samples, usage)
 
 
 def _no_completion(err: Exception, start: str) -> Trouble:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
@@ -88,7 +89,7 @@ def test_many_answers_at_once_stay_with_their_questions_and_the_bound_holds() ->
     assert server.most_in_flight <= 16
 
 
-def test_requests_are_pulled_only_when_there_is_room() -> None:
+def test_requests_are_pulled_only_a_few_ahead_of_those_in_flight() -> None:
     pulled = 0
 
     def requests() -> Any:
@@ -101,7 +102,7 @@ def test_requests_are_pulled_only_when_there_is_room() -> None:
         coming = engine.answer(requests())
         while next(coming) is None:
             pass
-        assert pulled == 4
+        assert pulled <= 4 + 2
         coming.close()
 
 
@@ -112,13 +113,14 @@ def test_requests_are_pulled_only_when_there_is_room() -> None:
         Fault(status=503, headers={"retry-after": "0"}),
         Fault(status=429),
         Fault(is_dropped=True),
+        Fault(is_cut_short=True),
         Fault(body=b'{"choices": [{"mess'),
         Fault(body=b"<html>gateway</html>", headers={"content-type": "text/html"}),
         Fault(body=b"[]"),
         Fault(body=b'{"choices": [{"index": 0, "message": {"content": 7}}]}'),
         Fault(n=0),
     ],
-    ids=["500", "503", "429", "dropped", "half a JSON", "HTML", "a list", "no text", "no choices"],
+    ids=["500", "503", "429", "dropped", "cut short", "half a JSON", "HTML", "a list", "no text", "no choices"],
 )
 def test_a_passing_trouble_is_asked_again_and_leaves_no_trace(fault: Fault) -> None:
     requests = ask(20, n=2)
@@ -141,7 +143,8 @@ def test_a_passing_trouble_is_asked_again_and_leaves_no_trace(fault: Fault) -> N
         (Fault(status=404), ("not_found", True)),
         (Fault(status=402), ("quota", True)),
         (Fault(status=429, body=b'{"error": {"code": "insufficient_quota"}}'), ("quota", True)),
-        (Fault(status=429), ("rate_limit", False)),
+        (Fault(status=429), ("rate_limit", True)),
+        (Fault(status=429, headers={"retry-after": "86400"}), ("rate_limit", True)),
     ],
 )
 def test_a_lasting_trouble_is_a_failure_with_its_kind(fault: Fault, expected: tuple[str, bool]) -> None:
@@ -168,7 +171,7 @@ def test_a_call_without_answer_times_out() -> None:
     with CompletionServer(latency_s=0.5) as server:
         ((_, completion),) = answers(open_engine(server, timeout_s=0.05, attempts=2), ask(1))
     (failure,) = completion.samples
-    assert failure == Failure("timeout", "no answer within 0.05 s (2 attempts)", is_fatal=True)
+    assert failure == Failure("timeout", "no answer within 0.05 s (2 attempts in 0 s)", is_fatal=True)
 
 
 def test_retry_after_is_obeyed_by_all_calls() -> None:
@@ -213,7 +216,9 @@ def test_a_server_that_refuses_n_is_asked_one_by_one() -> None:
 
     with CompletionServer(fault=fault) as server:
         assert_joined(answers(open_engine(server, concurrency=1), requests), requests)
-    assert [body["n"] for body in server.asked] == [3] + [1] * 18
+    asked = Counter(body["n"] for body in server.asked)
+    assert asked[1] == 18
+    assert 1 <= asked[3] <= 2  # one more may start before the first refusal is understood
 
 
 def test_a_failed_sample_does_not_take_the_others_with_it() -> None:

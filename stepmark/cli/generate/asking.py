@@ -3,8 +3,8 @@
 import inspect
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -53,7 +53,11 @@ class Asking:
         float | None, typer.Option(min=0.0, help="USD per million prompt tokens; unknown where not given.")
     ] = None
     price_out: Annotated[float | None, typer.Option(min=0.0, help="USD per million sampled tokens.")] = None
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight at most (openai).")] = 50
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Requests in flight at most; fewer while the server cannot keep up (openai).")
+    ] = 50
+    rpm: Annotated[int | None, typer.Option(min=1, help="Requests per minute at most (openai).")] = None
+    tpm: Annotated[int | None, typer.Option(min=1, help="Tokens per minute at most, about (openai).")] = None
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one batch (transformers).")] = 32768
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each worker (transformers) [default: 1 for small models].")
@@ -81,6 +85,8 @@ class Asking:
             base_url=self.base_url or settings.base_url,
             api_key=settings.api_key,
             concurrency=self.concurrency,
+            requests_per_minute=self.rpm,
+            tokens_per_minute=self.tpm,
             batch_tokens=self.batch_tokens,
             threads=self.threads,
             workers=self.workers,
@@ -92,11 +98,9 @@ class Asking:
         from generator.asking import run_task
         from generator.budget import Limits
 
-        # A cluster ends a job by SIGTERM: it is stopped as by Ctrl-C, with everything stored.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         limits = Limits(self.price_in, self.price_out, self.budget_usd, self.budget_tokens)
         database = open_database(database_url(db))
-        with closing(self.open_engine()) as engine, progress_bar(task.kind) as show:
+        with _terminating_as_interrupting(), closing(self.open_engine()) as engine, progress_bar(task.kind) as show:
             report = run_task(
                 database,
                 engine,
@@ -107,6 +111,16 @@ class Asking:
                 is_dry_run=self.dry_run,
             )
         print_report(report, json=json)
+
+
+@contextmanager
+def _terminating_as_interrupting() -> Iterator[None]:
+    """Lets SIGTERM, by which a cluster ends a job, stop the run as Ctrl-C does, with everything stored."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 Command = TypeVar("Command", bound=Callable[..., None])
