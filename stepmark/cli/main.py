@@ -6,7 +6,22 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import annotate, db, demo, doctor, evaluate, export, generate, imports, queue, runs, score, train, verify
+from . import (
+    annotate,
+    db,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    generate,
+    imports,
+    judges,
+    queue,
+    runs,
+    score,
+    train,
+    verify,
+)
 
 app = typer.Typer(
     name="stepmark",
@@ -26,6 +41,7 @@ app.add_typer(export.app, name="export")
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(score.score)
+app.command()(judges.judges)
 app.command("import")(imports.import_files)
 app.add_typer(queue.app, name="queue")
 app.command()(annotate.annotate)
