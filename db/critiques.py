@@ -142,7 +142,12 @@ def iterate_critiques(engine: sa.Engine, selection: CritiqueSelection) -> Iterat
             return
         after = rows[-1].critique_id
         left = None if left is None else left - len(rows)
-        yield [CritiqueToUse(*row[:9], tuple(row.steps), row.answer) for row in rows]
+        yield [_critique(row) for row in rows]
+
+
+def _critique(row: Any) -> CritiqueToUse:
+    *values, steps, answer = row
+    return CritiqueToUse(*values, tuple(steps), answer)
 
 
 def _selected(selection: CritiqueSelection) -> sa.Select[*tuple[Any, ...]]:
