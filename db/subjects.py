@@ -101,6 +101,11 @@ def iterate_subjects(
         yield [_subject(row) for row in rows if not row.is_done]
 
 
+def selected_ids(selection: SolutionSelection) -> sa.Select[int]:
+    """The ids of the solutions of a selection, in no order; its limit is not looked at."""
+    return _ids(selection)
+
+
 def _ids(selection: SolutionSelection) -> sa.Select[int]:
     query = sa.select(Solution.solution_id).where(solution_in_source(selection.source))
     if selection.generator is not None:

@@ -2,13 +2,16 @@
 
 import typer
 
-from . import preferences, solutions
+from . import critiques, preferences, refinements, replays, solutions
 
 app = typer.Typer(
     help="Sample from language models; every command resumes where it was stopped.", no_args_is_help=True
 )
 app.command("solutions")(solutions.solutions)
 app.command("preferences")(preferences.preferences)
+app.command("critiques")(critiques.critiques)
+app.command("refinements")(refinements.refinements)
+app.command("replays")(replays.replays)
 
 
 @app.callback()
