@@ -61,7 +61,8 @@ class StepValue:
         n, share = self.n_rollouts, self.soft
         centre = (share + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        # Rounding must not put the bounds beside the share, nor outside 0 to 1.
+        return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 @dataclass(frozen=True, slots=True)

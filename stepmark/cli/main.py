@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import annotate, db, demo, doctor, evaluate, export, generate, imports, queue, score, train, verify
+from . import annotate, db, demo, doctor, evaluate, export, generate, imports, label, queue, score, train, verify
 
 app = typer.Typer(
     name="stepmark",
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(generate.app, name="generate")
+app.add_typer(label.app, name="label")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(demo.demo)
