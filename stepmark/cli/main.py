@@ -22,6 +22,7 @@ from . import (
     train,
     verify,
 )
+from . import annotate, db, demo, doctor, evaluate, export, generate, imports, label, queue, score, train, verify
 
 app = typer.Typer(
     name="stepmark",
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(db.app, name="db")
 app.add_typer(generate.app, name="generate")
 app.add_typer(runs.app, name="runs")
+app.add_typer(label.app, name="label")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(demo.demo)

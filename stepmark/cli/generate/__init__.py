@@ -2,7 +2,7 @@
 
 import typer
 
-from . import critiques, preferences, refinements, replays, solutions
+from . import critiques, preferences, refinements, replays, rollouts, solutions
 
 app = typer.Typer(
     help="Sample from language models; every command resumes where it was stopped.", no_args_is_help=True
@@ -12,6 +12,7 @@ app.command("preferences")(preferences.preferences)
 app.command("critiques")(critiques.critiques)
 app.command("refinements")(refinements.refinements)
 app.command("replays")(replays.replays)
+app.command("rollouts")(rollouts.rollouts)
 
 
 @app.callback()
