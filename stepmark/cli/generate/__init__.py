@@ -2,12 +2,13 @@
 
 import typer
 
-from . import solutions
+from . import solutions, variants
 
 app = typer.Typer(
     help="Sample from language models; every command resumes where it was stopped.", no_args_is_help=True
 )
 app.command("solutions")(solutions.solutions)
+app.command("variants")(variants.variants)
 
 
 @app.callback()
