@@ -2,7 +2,7 @@
 
 import typer
 
-from . import critiques, preferences, refinements, replays, rollouts, solutions
+from . import critiques, preferences, refinements, replays, rollouts, solutions, variants
 
 app = typer.Typer(
     help="Sample from language models; every command resumes where it was stopped.", no_args_is_help=True
@@ -13,6 +13,7 @@ app.command("critiques")(critiques.critiques)
 app.command("refinements")(refinements.refinements)
 app.command("replays")(replays.replays)
 app.command("rollouts")(rollouts.rollouts)
+app.command("variants")(variants.variants)
 
 
 @app.callback()
