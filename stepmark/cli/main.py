@@ -16,13 +16,13 @@ from . import (
     generate,
     imports,
     judges,
+    label,
     queue,
     runs,
     score,
     train,
     verify,
 )
-from . import annotate, db, demo, doctor, evaluate, export, generate, imports, label, queue, score, train, verify
 
 app = typer.Typer(
     name="stepmark",
