@@ -1,9 +1,14 @@
 """The engines, by name; each module imports its heavy library only when its engine is opened."""
 
+from typing import TYPE_CHECKING
+
 from stepmark.engine import Engine
 from stepmark.errors import SettingsError
 
-ENGINES = ("openai", "transformers")
+if TYPE_CHECKING:
+    from .openai_batch import Ledger
+
+ENGINES = ("openai", "openai-batch", "transformers")
 
 
 def open_engine(
@@ -13,6 +18,9 @@ def open_engine(
     base_url: str,
     api_key: str | None = None,
     concurrency: int = 50,
+    ledger: "Ledger | None" = None,
+    batch_requests: int = 50_000,
+    poll_s: float = 60.0,
     batch_tokens: int = 32768,
     threads: int | None = None,
     workers: int = 1,
@@ -28,6 +36,12 @@ def open_engine(
         from .openai import OpenAIEngine
 
         return OpenAIEngine(model, base_url=base_url, api_key=api_key, concurrency=concurrency)
+    if name == "openai-batch":
+        from .openai_batch import OpenAIBatchEngine
+
+        return OpenAIBatchEngine(
+            model, base_url=base_url, api_key=api_key, ledger=ledger, n_rows=batch_requests, longest_wait_s=poll_s
+        )
     if name == "transformers":
         from .transformers import TransformersEngine
 
