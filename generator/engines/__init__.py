@@ -1,9 +1,14 @@
 """The engines, by name; each module imports its heavy library only when its engine is opened."""
 
+from typing import TYPE_CHECKING
+
 from stepmark.engine import Engine
 from stepmark.errors import SettingsError
 
-ENGINES = ("openai", "transformers")
+if TYPE_CHECKING:
+    from .openai_batch import Ledger
+
+ENGINES = ("openai", "openai-batch", "transformers")
 
 
 def open_engine(
@@ -15,6 +20,9 @@ def open_engine(
     concurrency: int = 50,
     requests_per_minute: float | None = None,
     tokens_per_minute: float | None = None,
+    ledger: "Ledger | None" = None,
+    batch_requests: int = 50_000,
+    poll_s: float = 60.0,
     batch_tokens: int = 32768,
     threads: int | None = None,
     workers: int = 1,
@@ -36,6 +44,12 @@ def open_engine(
             concurrency=concurrency,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
+        )
+    if name == "openai-batch":
+        from .openai_batch import OpenAIBatchEngine
+
+        return OpenAIBatchEngine(
+            model, base_url=base_url, api_key=api_key, ledger=ledger, n_rows=batch_requests, longest_wait_s=poll_s
         )
     if name == "transformers":
         from .transformers import TransformersEngine

@@ -17,6 +17,7 @@ from stepmark.cli.progress import progress_bar
 from stepmark.errors import EngineError, LimitReached
 
 if TYPE_CHECKING:
+    from db.batches import BatchLedger
     from generator.asking import Report, Task
     from stepmark.engine import Engine, Sampling
 
@@ -26,11 +27,15 @@ class Asking:
     """The flags of everything that asks a model: each field is one."""
 
     model: Annotated[str, typer.Option(help="Model: a name that the server knows, a folder, or a name on the Hub.")]
-    engine: Annotated[str, typer.Option(help="openai (any compatible server) or transformers (this machine).")] = (
-        "openai"
-    )
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="openai (any compatible server), openai-batch (within a day, at half the price) or transformers "
+            "(this machine)."
+        ),
+    ] = "openai"
     base_url: Annotated[
-        str | None, typer.Option(help="Server of the engine openai [default: $STEPMARK_BASE_URL].")
+        str | None, typer.Option(help="Server of the engines openai and openai-batch [default: $STEPMARK_BASE_URL].")
     ] = None
     temperature: Annotated[
         float, typer.Option(min=0.0, help="Sampling temperature; 0 takes the likeliest token.")
@@ -50,7 +55,10 @@ class Asking:
         int | None, typer.Option(min=0, help="Stop before the run uses more tokens, all its calls together.")
     ] = None
     price_in: Annotated[
-        float | None, typer.Option(min=0.0, help="USD per million prompt tokens; unknown where not given.")
+        float | None,
+        typer.Option(
+            min=0.0, help="USD per million prompt tokens, for openai-batch its own; unknown where not given."
+        ),
     ] = None
     price_out: Annotated[float | None, typer.Option(min=0.0, help="USD per million sampled tokens.")] = None
     concurrency: Annotated[
@@ -58,6 +66,10 @@ class Asking:
     ] = 50
     rpm: Annotated[int | None, typer.Option(min=1, help="Requests per minute at most (openai).")] = None
     tpm: Annotated[int | None, typer.Option(min=1, help="Tokens per minute at most, about (openai).")] = None
+    batch_requests: Annotated[int, typer.Option(min=1, help="Requests of one batch at most (openai-batch).")] = 50_000
+    poll_s: Annotated[
+        float, typer.Option(min=0.1, help="Longest wait between two looks at a batch (openai-batch).")
+    ] = 60.0
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one batch (transformers).")] = 32768
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each worker (transformers) [default: 1 for small models].")
@@ -73,8 +85,12 @@ class Asking:
 
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=self.seed)
 
-    def open_engine(self) -> "Engine":
-        """Opens the engine; nothing is loaded or sent yet."""
+    def open_engine(self, ledger: "BatchLedger | None" = None) -> "Engine":
+        """Opens the engine; nothing is loaded or sent yet.
+
+        Args:
+            ledger: Where the engine openai-batch writes down what it hands over.
+        """
         from generator.engines import open_engine
         from stepmark.settings import Settings
 
@@ -87,6 +103,9 @@ class Asking:
             concurrency=self.concurrency,
             requests_per_minute=self.rpm,
             tokens_per_minute=self.tpm,
+            ledger=ledger,
+            batch_requests=self.batch_requests,
+            poll_s=self.poll_s,
             batch_tokens=self.batch_tokens,
             threads=self.threads,
             workers=self.workers,
@@ -94,21 +113,30 @@ class Asking:
 
     def run(self, task: "Task[Any, Any]", *, db: str | None, json: bool) -> None:
         """Runs a task, shows its progress, prints its report, and exits as it ended."""
+        from db.batches import BatchLedger
         from db.connect import open_database
         from generator.asking import run_task
         from generator.budget import Limits
 
         limits = Limits(self.price_in, self.price_out, self.budget_usd, self.budget_tokens)
         database = open_database(database_url(db))
-        with _terminating_as_interrupting(), closing(self.open_engine()) as engine, progress_bar(task.kind) as show:
+        ledger = BatchLedger(database)
+        opened = self.open_engine(ledger)
+        with _terminating_as_interrupting(), closing(opened) as engine, progress_bar(task.kind) as show:
             report = run_task(
                 database,
                 engine,
                 task,
                 limits=limits,
                 redo_truncated=self.redo_truncated,
-                on_progress=lambda report: show(report.n_items_over, report.n_items, _note(report)),
+                on_progress=lambda report: show(report.n_items_over, report.n_items, _note(report, ledger)),
                 is_dry_run=self.dry_run,
+            )
+        for batch_key, state in ledger.under_way.items():
+            print(
+                f"stepmark: batch {batch_key} goes on at the service ({state}); "
+                "the same command picks its answers up, and hands nothing over twice",
+                file=sys.stderr,
             )
         print_report(report, json=json)
 
@@ -235,10 +263,14 @@ def _print_estimate(report: "Report") -> None:
         print(f"cost: {about}at most {found.cost_usd_at_most:,.4f} USD")
 
 
-def _note(report: "Report") -> str:
+def _note(report: "Report", ledger: "BatchLedger") -> str:
     rate = f"{report.n_stored / report.elapsed_s:,.1f}/s" if report.elapsed_s else ""
     cost = "" if report.cost_usd is None else _cost(report)
-    return "  ".join(filter(None, [rate, f"{report.n_completion_tokens:,} tok", cost, _by_kind(report)]))
+    return "  ".join(
+        filter(
+            None, [rate, f"{report.n_completion_tokens:,} tok", cost, _by_kind(report), *ledger.under_way.values()]
+        )
+    )
 
 
 def _cost(report: "Report") -> str:
