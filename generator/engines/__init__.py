@@ -1,9 +1,12 @@
 """The engines, by name; each module imports its heavy library only when its engine is opened."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from stepmark.engine import Engine
 from stepmark.errors import SettingsError
 
-ENGINES = ("openai", "transformers")
+ENGINES = ("openai", "transformers", "vllm")
 
 
 def open_engine(
@@ -18,6 +21,7 @@ def open_engine(
     workers: int = 1,
     device: str = "auto",
     dtype: str = "auto",
+    options: Mapping[str, Any] | None = None,
 ) -> Engine:
     """Opens the engine `name` on a model; each engine takes the options that it has and leaves the others.
 
@@ -34,4 +38,8 @@ def open_engine(
         return TransformersEngine(
             model, device=device, dtype=dtype, threads=threads, batch_tokens=batch_tokens, workers=workers
         )
+    if name == "vllm":
+        from .vllm import VLLMEngine
+
+        return VLLMEngine(model, options=options)
     raise SettingsError(f"there is no engine {name!r}; use one of: {', '.join(ENGINES)}")

@@ -1,6 +1,7 @@
 """What all commands of `generate` share: the flags of engine, sampling and budget, running a task, its report."""
 
 import inspect
+import json
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +14,7 @@ import typer
 from stepmark.cli.options import database_url
 from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
-from stepmark.errors import EngineError, LimitReached
+from stepmark.errors import EngineError, LimitReached, SettingsError
 
 if TYPE_CHECKING:
     from generator.asking import Report, Task
@@ -25,9 +26,9 @@ class Asking:
     """The flags of everything that asks a model: each field is one."""
 
     model: Annotated[str, typer.Option(help="Model: a name that the server knows, a folder, or a name on the Hub.")]
-    engine: Annotated[str, typer.Option(help="openai (any compatible server) or transformers (this machine).")] = (
-        "openai"
-    )
+    engine: Annotated[
+        str, typer.Option(help="openai (any compatible server); on this machine: vllm, transformers.")
+    ] = "openai"
     base_url: Annotated[
         str | None, typer.Option(help="Server of the engine openai [default: $STEPMARK_BASE_URL].")
     ] = None
@@ -58,6 +59,10 @@ class Asking:
         int | None, typer.Option(min=1, help="Threads of each worker (transformers) [default: 1 for small models].")
     ] = None
     workers: Annotated[int, typer.Option(min=1, help="Processes that sample (transformers).")] = 1
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Option of vLLM as NAME=VALUE, such as tensor_parallel_size=2; may be repeated (vllm)."),
+    ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count what would be asked, and what it may cost.")
     ] = False
@@ -83,6 +88,7 @@ class Asking:
             batch_tokens=self.batch_tokens,
             threads=self.threads,
             workers=self.workers,
+            options=dict(_option(text) for text in self.engine_option or ()),
         )
 
     def run(self, task: "Task[Any, Any]", *, db: str | None, json: bool) -> None:
@@ -104,6 +110,21 @@ class Asking:
                 is_dry_run=self.dry_run,
             )
         print_report(report, json=json)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Reads NAME=VALUE; the value is JSON where it can be read so, else text.
+
+    >>> _option("max-model-len=4096"), _option("dtype=float16"), _option("enforce_eager=true")
+    (('max_model_len', 4096), ('dtype', 'float16'), ('enforce_eager', True))
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise SettingsError(f"--engine-option is {text!r}; write it as NAME=VALUE, such as dtype=float16")
+    try:
+        return name.replace("-", "_"), json.loads(value)
+    except ValueError:
+        return name.replace("-", "_"), value
 
 
 Command = TypeVar("Command", bound=Callable[..., None])
