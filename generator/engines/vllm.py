@@ -28,7 +28,7 @@ _SPEED_ONLY = frozenset(
         *("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "distributed_executor_backend"),
         *("gpu_memory_utilization", "kv_cache_memory_bytes", "cpu_offload_gb", "block_size", "enable_prefix_caching"),
         *("max_num_seqs", "max_num_batched_tokens", "enforce_eager", "compilation_config", "async_scheduling"),
-        *("download_dir", "load_format", "disable_log_stats", "disable_custom_all_reduce"),
+        *("enable_chunked_prefill", "download_dir", "load_format", "disable_log_stats", "disable_custom_all_reduce"),
     }
 )
 """Options that change how fast a model samples, and not what: they are no part of its identity."""
@@ -128,7 +128,11 @@ class VLLMEngine:
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         import vllm
+        from vllm.platforms import current_platform
 
+        if current_platform.is_cpu():
+            # A prompt read in several parts takes a seeded random generator back, which torch cannot do on a CPU.
+            self._options.setdefault("enable_chunked_prefill", False)
         model = self.identity.model
         self._conversations = Conversations(model)
         try:
@@ -141,6 +145,7 @@ class VLLMEngine:
         if self._engine is None:
             self._load()
         from vllm import SamplingParams, TokensPrompt
+        from vllm.exceptions import VLLMClientError
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         assert self._conversations is not None
@@ -167,7 +172,7 @@ class VLLMEngine:
                     output_kind=RequestOutputKind.FINAL_ONLY,
                 )
                 self._engine.add_request(sample_id, rendered, params)
-            except ValueError as err:
+            except (ValueError, VLLMClientError) as err:
                 return Failure("bad_request", str(err))
             self._in_flight[sample_id] = asked, index
         return None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -58,11 +59,17 @@ class Asking:
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each worker (transformers) [default: 1 for small models].")
     ] = None
-    workers: Annotated[int, typer.Option(min=1, help="Processes that sample (transformers).")] = 1
+    workers: Annotated[int, typer.Option(min=1, help="Processes that sample (transformers, ray).")] = 1
     engine_option: Annotated[
         list[str] | None,
         typer.Option(help="Option of vLLM as NAME=VALUE, such as tensor_parallel_size=2; may be repeated (vllm)."),
     ] = None
+    ray_dir: Annotated[
+        Path | None, typer.Option(help="Folder for requests and answers that every node sees (ray).")
+    ] = None
+    ray_engine: Annotated[str, typer.Option(help="What each worker samples with: vllm or transformers (ray).")] = (
+        "vllm"
+    )
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count what would be asked, and what it may cost.")
     ] = False
@@ -89,6 +96,8 @@ class Asking:
             threads=self.threads,
             workers=self.workers,
             options=dict(_option(text) for text in self.engine_option or ()),
+            ray_dir=self.ray_dir,
+            ray_engine=self.ray_engine,
         )
 
     def run(self, task: "Task[Any, Any]", *, db: str | None, json: bool) -> None:
