@@ -1,6 +1,8 @@
 """The engines, by name; each module imports its heavy library only when its engine is opened."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stepmark.engine import Engine
 from stepmark.errors import SettingsError
@@ -8,7 +10,9 @@ from stepmark.errors import SettingsError
 if TYPE_CHECKING:
     from .openai_batch import Ledger
 
-ENGINES = ("openai", "openai-batch", "transformers")
+ENGINES = ("openai", "openai-batch", "transformers", "vllm", "ray")
+INSIDE_RAY = ("vllm", "transformers")
+"""What the workers of the engine `ray` can sample with."""
 
 
 def open_engine(
@@ -28,6 +32,9 @@ def open_engine(
     workers: int = 1,
     device: str = "auto",
     dtype: str = "auto",
+    options: Mapping[str, Any] | None = None,
+    ray_dir: Path | None = None,
+    ray_engine: str = "vllm",
 ) -> Engine:
     """Opens the engine `name` on a model; each engine takes the options that it has and leaves the others.
 
@@ -57,4 +64,18 @@ def open_engine(
         return TransformersEngine(
             model, device=device, dtype=dtype, threads=threads, batch_tokens=batch_tokens, workers=workers
         )
+    if name == "vllm":
+        from .vllm import VLLMEngine
+
+        return VLLMEngine(model, options=options)
+    if name == "ray":
+        from .ray import Inside, RayEngine
+
+        if ray_engine not in INSIDE_RAY or ray_dir is None:
+            raise SettingsError(f"the engine ray needs --ray-dir, and --ray-engine {' or '.join(INSIDE_RAY)}")
+        own: dict[str, dict[str, Any]] = {
+            "vllm": {"options": options},
+            "transformers": {"device": device, "dtype": dtype, "threads": threads, "batch_tokens": batch_tokens},
+        }
+        return RayEngine(Inside(ray_engine, model, own[ray_engine]), ray_dir, workers=workers)
     raise SettingsError(f"there is no engine {name!r}; use one of: {', '.join(ENGINES)}")

@@ -1,12 +1,14 @@
 """What all commands of `generate` share: the flags of engine, sampling and budget, running a task, its report."""
 
 import inspect
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -14,7 +16,7 @@ import typer
 from stepmark.cli.options import database_url
 from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
-from stepmark.errors import EngineError, LimitReached
+from stepmark.errors import EngineError, LimitReached, SettingsError
 
 if TYPE_CHECKING:
     from db.batches import BatchLedger
@@ -30,8 +32,8 @@ class Asking:
     engine: Annotated[
         str,
         typer.Option(
-            help="openai (any compatible server), openai-batch (within a day, at half the price) or transformers "
-            "(this machine)."
+            help="openai (any compatible server), openai-batch (within a day, at half the price); on this machine: "
+            "transformers, vllm; on many: ray."
         ),
     ] = "openai"
     base_url: Annotated[
@@ -74,7 +76,17 @@ class Asking:
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each worker (transformers) [default: 1 for small models].")
     ] = None
-    workers: Annotated[int, typer.Option(min=1, help="Processes that sample (transformers).")] = 1
+    workers: Annotated[int, typer.Option(min=1, help="Processes that sample (transformers, ray).")] = 1
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Option of vLLM as NAME=VALUE, such as tensor_parallel_size=2; may be repeated (vllm)."),
+    ] = None
+    ray_dir: Annotated[
+        Path | None, typer.Option(help="Folder for requests and answers that every node sees (ray).")
+    ] = None
+    ray_engine: Annotated[str, typer.Option(help="What each worker samples with: vllm or transformers (ray).")] = (
+        "vllm"
+    )
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count what would be asked, and what it may cost.")
     ] = False
@@ -109,6 +121,9 @@ class Asking:
             batch_tokens=self.batch_tokens,
             threads=self.threads,
             workers=self.workers,
+            options=dict(_option(text) for text in self.engine_option or ()),
+            ray_dir=self.ray_dir,
+            ray_engine=self.ray_engine,
         )
 
     def run(self, task: "Task[Any, Any]", *, db: str | None, json: bool) -> None:
@@ -149,6 +164,21 @@ def _terminating_as_interrupting() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Reads NAME=VALUE; the value is JSON where it can be read so, else text.
+
+    >>> _option("max-model-len=4096"), _option("dtype=float16"), _option("enforce_eager=true")
+    (('max_model_len', 4096), ('dtype', 'float16'), ('enforce_eager', True))
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise SettingsError(f"--engine-option is {text!r}; write it as NAME=VALUE, such as dtype=float16")
+    try:
+        return name.replace("-", "_"), json.loads(value)
+    except ValueError:
+        return name.replace("-", "_"), value
 
 
 Command = TypeVar("Command", bound=Callable[..., None])
