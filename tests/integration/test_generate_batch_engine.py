@@ -624,7 +624,7 @@ def test_a_batch_whose_making_got_no_answer_is_looked_for_before_it_is_made_agai
 
 
 def wait_until(is_time: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not is_time():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -691,7 +691,7 @@ def test_a_process_killed_again_and_again_gets_there_and_pays_nothing_twice(tmp_
     dice = random.Random(5)
     with BatchServer(fault=lambda method, path, number: Fault(delay_s=0.05), n_looks=3) as server:
         n_killed = 0
-        while n_killed < 8:
+        while n_killed < 4:
             process = command(url, server, "--batch-requests", "3")
             n_calls = len(server.calls) + dice.randrange(1, 6)
             wait_until(lambda p=process, n=n_calls: p.poll() is not None or len(server.calls) >= n)  # type: ignore[misc]
@@ -702,7 +702,7 @@ def test_a_process_killed_again_and_again_gets_there_and_pays_nothing_twice(tmp_
             process.communicate()
             n_killed += 1
         finish(command(url, server, "--batch-requests", "3"))
-    assert n_killed >= 3
+    assert n_killed >= 2
     assert samples(database) == right()
     assert server.paid == Counter(dict.fromkeys(right(), 1))
     assert not any(is_open for _, _, is_open, _ in batches(database))
