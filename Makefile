@@ -13,7 +13,7 @@ PORT ?= 8501
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test check format bench bench-exports help clean
+.PHONY: demo app test check format bench bench-exports bench-rollouts help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -41,10 +41,13 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-exports  ## every benchmark
+bench: bench-exports bench-rollouts  ## every benchmark
 
 bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
+
+bench-rollouts: $(VENV)/.dev  ## first errors by rollouts, against the exact checker
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/rollouts.py $(ARGS)
 
 clean:  ## remove what set-up and the demo made
 	rm -rf $(VENV) node_modules $(DEMO)

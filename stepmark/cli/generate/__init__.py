@@ -2,13 +2,14 @@
 
 import typer
 
-from . import rollouts, solutions
+from . import alternatives, rollouts, solutions
 
 app = typer.Typer(
     help="Sample from language models; every command resumes where it was stopped.", no_args_is_help=True
 )
 app.command("solutions")(solutions.solutions)
 app.command("rollouts")(rollouts.rollouts)
+app.command("alternatives")(alternatives.alternatives)
 
 
 @app.callback()
