@@ -2,7 +2,7 @@
 
 import typer
 
-from . import critiques, preferences, refinements, replays, rollouts, solutions, variants
+from . import alternatives, critiques, preferences, refinements, replays, rollouts, solutions, variants
 
 app = typer.Typer(
     help="Sample from language models; every command resumes where it was stopped.", no_args_is_help=True
@@ -14,6 +14,7 @@ app.command("refinements")(refinements.refinements)
 app.command("replays")(replays.replays)
 app.command("rollouts")(rollouts.rollouts)
 app.command("variants")(variants.variants)
+app.command("alternatives")(alternatives.alternatives)
 
 
 @app.callback()
