@@ -4,12 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stepmark.errors import SandboxUnavailable
+
 from .options import Db, Json, database_url
 from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
 if TYPE_CHECKING:
     from stepmark.flows.verdicts import VerdictReport
+    from stepmark.flows.verify import VerifyReport
 
 
 def verify(
@@ -20,6 +23,7 @@ def verify(
     """Holds each solution's final answer against its problem's reference answer and stores the outcome.
 
     Then holds each critique's verdict against what is known of its solution, and stores whether it is right.
+    A solution whose problem has tests is a program: it is run with them, in a sandbox.
     """
     from db.connect import open_database
     from stepmark.flows.verdicts import verify_verdicts
@@ -33,6 +37,14 @@ def verify(
     if json:
         print_json({**fields_of(report), "n_known": report.n_known, "verdicts": verdicts.as_json()})
         return
+        print_json({**fields_of(report), "n_known": report.n_known})
+    else:
+        _print_report(report)
+    if report.sandbox_error is not None:
+        raise SandboxUnavailable(f"{report.results['sandbox_unavailable']} programs not run: {report.sandbox_error}")
+
+
+def _print_report(report: "VerifyReport") -> None:
     unknown = {name: n for name, n in report.results.items() if name not in ("correct", "incorrect")}
     print_counts("verify", read=report.n_read, kept=report.n_known, dropped=unknown)
     print(f"  correct {report.results['correct']}, incorrect {report.results['incorrect']}")
