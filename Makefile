@@ -14,8 +14,7 @@ PORT ?= 8501
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test test-vllm check format bench bench-exports bench-generation help clean
-.PHONY: demo app test check format bench bench-exports bench-rollouts help clean
+.PHONY: demo app test test-vllm check format bench bench-exports bench-generation bench-rollouts help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -49,14 +48,14 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-exports bench-generation  ## every benchmark
-bench: bench-exports bench-rollouts  ## every benchmark
+bench: bench-exports bench-generation bench-rollouts  ## every benchmark
 
 bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
 
 bench-generation: $(VENV)/.dev  ## sampling from a server, beside bare loops and other tools (ARGS="--peers --large")
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/throughput.py $(ARGS)
+
 bench-rollouts: $(VENV)/.dev  ## first errors by rollouts, against the exact checker
 	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/rollouts.py $(ARGS)
 

@@ -36,10 +36,9 @@ def verify(
         verdicts = verify_verdicts(engine, again=again, progress=show)
     if json:
         print_json({**fields_of(report), "n_known": report.n_known, "verdicts": verdicts.as_json()})
-        return
-        print_json({**fields_of(report), "n_known": report.n_known})
     else:
         _print_report(report)
+        _print_verdicts(verdicts)
     if report.sandbox_error is not None:
         raise SandboxUnavailable(f"{report.results['sandbox_unavailable']} programs not run: {report.sandbox_error}")
 
@@ -54,7 +53,6 @@ def _print_report(report: "VerifyReport") -> None:
         print(f"  against the source's own marks: {said}")
     if report.contradicting:
         print(f"  contradicted on solutions {', '.join(map(str, report.contradicting[:10]))}")
-    _print_verdicts(verdicts)
 
 
 def _print_verdicts(report: "VerdictReport") -> None:
