@@ -146,8 +146,7 @@ def iterate_critiques(engine: sa.Engine, selection: CritiqueSelection) -> Iterat
 
 
 def _critique(row: Any) -> CritiqueToUse:
-    *values, steps, answer = row
-    return CritiqueToUse(*values, tuple(steps), answer)
+    return CritiqueToUse(**{**row._mapping, "steps": tuple(row.steps)})
 
 
 def _selected(selection: CritiqueSelection) -> sa.Select[*tuple[Any, ...]]:
@@ -158,7 +157,7 @@ def _selected(selection: CritiqueSelection) -> sa.Select[*tuple[Any, ...]]:
             Critique.kind,
             Critique.text,
             Critique.verdict,
-            sa.case((applied_to.problem_id == Solution.problem_id, None), else_=applied_to.statement),
+            sa.case((applied_to.problem_id != Solution.problem_id, applied_to.statement)).label("applied_to"),
             Solution.solution_id,
             Solution.problem_id,
             Problem.statement,
