@@ -68,7 +68,7 @@ class RayEngine:
             inside: What each worker samples with.
             folder: For requests and answers; every node must see it under this path. It may be deleted once the run
                 is done.
-            workers: How many; each takes as many GPUs as its engine needs, where the cluster has any.
+            workers: How many; each takes as many GPUs as its engine needs, or one CPU where the cluster has none.
             shard_requests: Requests in a shard at most, fewer where there is little to share out: what a worker has
                 in hand at a time, and what is lost when it is killed.
 
@@ -179,7 +179,7 @@ class RayEngine:
                 _Worker,
                 fn_constructor_args=(self._inside, self.identity, self._folder),
                 batch_size=1,
-                concurrency=self._workers,
+                compute=ray.data.ActorPoolStrategy(size=self._workers),
                 num_gpus=_n_gpus(self._inside) if has_gpus else None,
             )
             for row in answered.iter_rows():
