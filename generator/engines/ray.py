@@ -100,7 +100,7 @@ class RayEngine:
                 waiting.setdefault(self._request_id(request), []).append(request)
             there = {request_id: known[request_id] for request_id in waiting if request_id in known}
             for name in sorted(set(there.values())):
-                yield from self._read(name, waiting)
+                yield from self._read(name, waiting, only_whole=True)
             new = [(request_id, same[0]) for request_id, same in waiting.items()]
             size = min(self._shard_requests, math.ceil(len(new) / (2 * self._workers)))
             names = [self._write(new[at : at + size]) for at in range(0, len(new), size or 1)]
@@ -134,10 +134,14 @@ class RayEngine:
             known.update(dict.fromkeys(table.filter(pc.field("is_whole"))["request_id"].to_pylist(), path.stem))
         return known
 
-    def _read(self, name: str, waiting: dict[str, list[Request]]) -> Iterator[tuple[Request, Completion]]:
+    def _read(
+        self, name: str, waiting: dict[str, list[Request]], *, only_whole: bool = False
+    ) -> Iterator[tuple[Request, Completion]]:
         """Yields the answers of a shard to requests that wait for them."""
-        table = pq.read_table(self._folder / "answers" / f"{name}.parquet", columns=["request_id", "completion"])
+        table = pq.read_table(self._folder / "answers" / f"{name}.parquet")
         for row in table.to_pylist():
+            if only_whole and not row["is_whole"]:
+                continue
             for request in waiting.pop(row["request_id"], ()):
                 yield request, _completion(row["completion"])
 
