@@ -104,14 +104,14 @@ class RayEngine:
             new = [(request_id, same[0]) for request_id, same in waiting.items()]
             size = min(self._shard_requests, math.ceil(len(new) / (2 * self._workers)))
             names = [self._write(new[at : at + size]) for at in range(0, len(new), size or 1)]
-            for name in self._work(names) if names else ():
-                if isinstance(name, str):
-                    yield from self._read(name, waiting)
-                elif name is None:
+            for done in self._work(names) if names else ():
+                if isinstance(done, str):
+                    yield from self._read(done, waiting)
+                elif done is None:
                     yield None
                 else:
                     request = next(iter(waiting.values()))[0]
-                    yield request, Completion.failed(request, name)
+                    yield request, Completion.failed(request, done)
                     return
 
     def close(self) -> None:
