@@ -68,7 +68,7 @@ class RayEngine:
             inside: What each worker samples with.
             folder: For requests and answers; every node must see it under this path. It may be deleted once the run
                 is done.
-            workers: How many; each takes as many GPUs as its engine needs, where the cluster has any.
+            workers: How many; each takes as many GPUs as its engine needs, or one CPU where the cluster has none.
             shard_requests: Requests in a shard at most, fewer where there is little to share out: what a worker has
                 in hand at a time, and what is lost when it is killed.
 
@@ -100,18 +100,18 @@ class RayEngine:
                 waiting.setdefault(self._request_id(request), []).append(request)
             there = {request_id: known[request_id] for request_id in waiting if request_id in known}
             for name in sorted(set(there.values())):
-                yield from self._read(name, waiting)
+                yield from self._read(name, waiting, only_whole=True)
             new = [(request_id, same[0]) for request_id, same in waiting.items()]
             size = min(self._shard_requests, math.ceil(len(new) / (2 * self._workers)))
             names = [self._write(new[at : at + size]) for at in range(0, len(new), size or 1)]
-            for finished in self._work(names) if names else ():
-                if isinstance(finished, str):
-                    yield from self._read(finished, waiting)
-                elif finished is None:
+            for done in self._work(names) if names else ():
+                if isinstance(done, str):
+                    yield from self._read(done, waiting)
+                elif done is None:
                     yield None
                 else:
                     request = next(iter(waiting.values()))[0]
-                    yield request, Completion.failed(request, finished)
+                    yield request, Completion.failed(request, done)
                     return
 
     def close(self) -> None:
@@ -134,10 +134,14 @@ class RayEngine:
             known.update(dict.fromkeys(table.filter(pc.field("is_whole"))["request_id"].to_pylist(), path.stem))
         return known
 
-    def _read(self, name: str, waiting: dict[str, list[Request]]) -> Iterator[tuple[Request, Completion]]:
+    def _read(
+        self, name: str, waiting: dict[str, list[Request]], *, only_whole: bool = False
+    ) -> Iterator[tuple[Request, Completion]]:
         """Yields the answers of a shard to requests that wait for them."""
-        table = pq.read_table(self._folder / "answers" / f"{name}.parquet", columns=["request_id", "completion"])
+        table = pq.read_table(self._folder / "answers" / f"{name}.parquet")
         for row in table.to_pylist():
+            if only_whole and not row["is_whole"]:
+                continue
             for request in waiting.pop(row["request_id"], ()):
                 yield request, _completion(row["completion"])
 
@@ -179,7 +183,7 @@ class RayEngine:
                 _Worker,
                 fn_constructor_args=(self._inside, self.identity, self._folder),
                 batch_size=1,
-                concurrency=self._workers,
+                compute=ray.data.ActorPoolStrategy(size=self._workers),
                 num_gpus=_n_gpus(self._inside) if has_gpus else None,
             )
             for row in answered.iter_rows():
