@@ -523,22 +523,25 @@ class _BodyTooLargeError(Exception):
 
 
 async def _read_body(response: aiohttp.ClientResponse, stall_s: float) -> bytes:
+    content = response.content
     chunks: list[bytes] = []
     size = 0
-    while True:
-        try:
-            async with asyncio.timeout(stall_s) as limit:
-                chunk = await response.content.readany()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise TimeoutError(f"the answer stopped half-way: nothing came for {stall_s:g} s") from None
-        if not chunk:
-            return b"".join(chunks)
+    while not content.at_eof():
+        if content.is_eof():
+            chunk = content.read_nowait()  # all is here already: no clock is needed
+        else:
+            try:
+                async with asyncio.timeout(stall_s) as limit:
+                    chunk = await content.readany()
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise TimeoutError(f"the answer stopped half-way: nothing came for {stall_s:g} s") from None
         chunks.append(chunk)
         size += len(chunk)
         if size > _LARGEST_BODY:
             raise _BodyTooLargeError
+    return b"".join(chunks)
 
 
 def _pull(coming: "Iterable[Request | None]", most: int) -> list[Request]:
@@ -643,7 +646,8 @@ def _read_answer(body: bytes) -> _Drawn | _Trouble:
     if not samples:
         return _Trouble(Failure("wrong_count", "the answer holds no choices"), is_passing=True)
     if len(samples) == 1 and isinstance(samples[0], Sample):
-        samples = [replace(samples[0], n_tokens=used.get("completion_tokens"))]
+        only = samples[0]
+        samples = [Sample(only.text, only.finish_reason, used.get("completion_tokens"), only.reasoning)]
     return _Drawn(samples, used)
 
 
