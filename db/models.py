@@ -223,13 +223,13 @@ class StepValue(Base):
     __tablename__ = "step_values"
     __table_args__ = (
         sa.UniqueConstraint("solution_id", "step_index", "run_id"),
-        sa.CheckConstraint("step_index >= 0 AND n_right >= 0 AND n_right <= n_rollouts", name="range"),
+        sa.CheckConstraint("step_index >= -1 AND n_right >= 0 AND n_right <= n_rollouts", name="range"),
     )
 
     step_value_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     solution_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("solutions.solution_id"))
     step_index: Mapped[int] = mapped_column(sa.Integer)
-    """0-based: the value of the prefix that ends with this step."""
+    """0-based: the value of the prefix that ends with this step; -1: of the problem itself, before any step."""
     run_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("runs.run_id"), index=True)
     n_right: Mapped[int] = mapped_column(sa.Integer)
     n_rollouts: Mapped[int] = mapped_column(sa.Integer)

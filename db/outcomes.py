@@ -22,6 +22,8 @@ class AnswerToVerify:
     """None where the problem has no reference answer."""
     source_outcome: bool | None
     """What the solution's source says of it, where it says anything; never used to decide."""
+    program_text: str | None = None
+    """The whole solution, where the reference is tests to run on it; else None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,13 @@ def answers_to_verify(engine: sa.Engine, *, again: bool = False) -> Iterator[lis
     last = 0
     while True:
         query = (
-            sa.select(Solution.solution_id, Solution.answer, Problem.reference_answer, Solution.extra)
+            sa.select(
+                Solution.solution_id,
+                Solution.answer,
+                Problem.reference_answer,
+                Solution.extra,
+                sa.case((Problem.answer_kind == "tests", Solution.text)).label("program_text"),
+            )
             .join(Problem, Problem.problem_id == Solution.problem_id)
             .where(Solution.solution_id > last)
             .order_by(Solution.solution_id)
@@ -57,7 +65,13 @@ def answers_to_verify(engine: sa.Engine, *, again: bool = False) -> Iterator[lis
             return
         last = rows[-1].solution_id
         yield [
-            AnswerToVerify(row.solution_id, row.answer, row.reference_answer, (row.extra or {}).get("is_correct"))
+            AnswerToVerify(
+                row.solution_id,
+                row.answer,
+                row.reference_answer,
+                (row.extra or {}).get("is_correct"),
+                row.program_text,
+            )
             for row in rows
         ]
 

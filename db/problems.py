@@ -74,17 +74,19 @@ def add_problems(session: Session, records: Sequence[ProblemRecord]) -> AddedPro
         if row["reference_answer"] is None and record.reference_answer is not None:
             row.update(
                 reference_answer=record.reference_answer,
+                answer_kind=record.answer_kind,
                 reference_solution=row["reference_solution"] or record.reference_solution,
                 reference_trust="source",
             )
             if hash_ not in new_rows:
                 filled[row["problem_id"]] = row
     bulk_insert(session, _PROBLEMS, list(new_rows.values()))
+    filled_columns = ("reference_answer", "answer_kind", "reference_solution", "reference_trust")
     for row in filled.values():
         session.execute(
             sa.update(Problem)
             .where(Problem.problem_id == row["problem_id"])
-            .values({name: row[name] for name in ("reference_answer", "reference_solution", "reference_trust")})
+            .values({name: row[name] for name in filled_columns})
         )
     added.n_problems = len(new_rows)
     added.n_references_filled = len(filled)
@@ -111,6 +113,7 @@ def _problem_row(hash_: str, record: ProblemRecord) -> dict[str, Any]:
         "family": family_hash(record.statement),
         "statement": record.statement,
         "reference_answer": record.reference_answer,
+        "answer_kind": record.answer_kind,
         "reference_solution": record.reference_solution,
         "reference_trust": None if record.reference_answer is None else "source",
         "kind": "original",

@@ -4,6 +4,7 @@ The table of requests is the cache: its key is the hash of what was asked and th
 asked twice, whichever run asks. Failed samples are kept with their kind and are asked again by the next run.
 """
 
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -238,3 +239,58 @@ def store_requests(session: Session, rows: Sequence[Mapping[str, Any]]) -> dict[
         upsert.returning(Request.payload_hash, Request.sample_index, Request.request_id), list(rows)
     )
     return {(payload_hash, sample_index): request_id for payload_hash, sample_index, request_id in stored}
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run as a listing shows it."""
+
+    run_id: int
+    kind: str
+    engine: str
+    model: str
+    status: str
+    """`running` also of a run whose process was killed."""
+    n_samples: int
+    n_prompt_tokens: int
+    n_completion_tokens: int
+    cost_usd: float | None
+    """None where no answer had a price."""
+    n_unpriced: int
+    failures: dict[str, int]
+    """Samples that stand as failed, by kind; those asked again with success are none."""
+    created_at: dt.datetime
+    finished_at: dt.datetime | None
+    record: dict[str, Any]
+
+
+def list_runs(engine: sa.Engine, *, run_id: int | None = None) -> list[RunState]:
+    """Lists the runs in the order they were begun, or one of them alone."""
+    failed = sa.select(Request.run_id, Request.error_kind, sa.func.count()).where(Request.status == "failed")
+    runs = sa.select(Run).order_by(Run.run_id)
+    if run_id is not None:
+        failed, runs = failed.where(Request.run_id == run_id), runs.where(Run.run_id == run_id)
+    failures: dict[int, dict[str, int]] = defaultdict(dict)
+    with reading(engine) as session:
+        for of_run, kind, count in session.execute(failed.group_by(Request.run_id, Request.error_kind)):
+            failures[of_run][str(kind)] = count
+        found = session.scalars(runs).all()
+    return [
+        RunState(
+            run.run_id,
+            run.kind,
+            run.engine,
+            run.model,
+            run.status,
+            run.n_samples,
+            run.n_prompt_tokens,
+            run.n_completion_tokens,
+            None if run.n_samples and run.n_unpriced and not run.cost_usd else run.cost_usd,
+            run.n_unpriced,
+            failures[run.run_id],
+            run.created_at,
+            run.finished_at,
+            run.record,
+        )
+        for run in found
+    ]

@@ -44,6 +44,8 @@ class Subject:
     text: str
     outcome: bool | None
     generator: str | None
+    answer_kind: str = "value"
+    """One of `ANSWER_KINDS`: how the reference answer is to be held against others."""
 
 
 def count_subjects(
@@ -86,6 +88,7 @@ def iterate_subjects(
         Solution.text,
         Solution.outcome,
         Solution.generator,
+        Problem.answer_kind,
         (sa.literal(False) if unless is None else unless).label("is_done"),
     ).join(Problem, Problem.problem_id == Solution.problem_id)
     while left is None or left > 0:
@@ -99,6 +102,11 @@ def iterate_subjects(
         after = rows[-1].solution_id
         left = None if left is None else left - len(rows)
         yield [_subject(row) for row in rows if not row.is_done]
+
+
+def selected_ids(selection: SolutionSelection) -> sa.Select[int]:
+    """The ids of the solutions of a selection, in no order; its limit is not looked at."""
+    return _ids(selection)
 
 
 def _ids(selection: SolutionSelection) -> sa.Select[int]:
@@ -120,7 +128,5 @@ def _ids(selection: SolutionSelection) -> sa.Select[int]:
 
 def _subject(row: Any) -> Subject:
     *values, _is_done = row
-    solution_id, problem_id, statement, statement_hash, reference, steps, answer, text, outcome, generator = values
-    return Subject(
-        solution_id, problem_id, statement, statement_hash, reference, tuple(steps), answer, text, outcome, generator
-    )
+    solution_id, problem_id, statement, statement_hash, reference, steps, *others = values
+    return Subject(solution_id, problem_id, statement, statement_hash, reference, tuple(steps), *others)

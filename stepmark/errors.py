@@ -7,6 +7,7 @@
     │   └── DatabaseError      a database that cannot be opened or is at another schema version
     └── JobError               a job that started and could not finish: one message, exit code 1
         ├── EngineError        a model server or model that failed for good
+        ├── SandboxUnavailable untrusted programs cannot be run here: there is no sandbox to run them in
         └── LimitReached       a budget or a resource (disk, memory, time) that ran out
 
 Anything else that escapes is a bug and shows its traceback. A message says what happened with the offending
@@ -40,6 +41,10 @@ class JobError(StepmarkError):
 
 class EngineError(JobError):
     """A model server, or a model, that failed for good."""
+
+
+class SandboxUnavailable(JobError):
+    """Programs that nobody trusts cannot be run here, because no sandbox can be made; they are never run without."""
 
 
 class LimitReached(JobError):

@@ -18,6 +18,8 @@ class ProblemRecord:
     source_key: str
     """The row's own id in that source, or its 0-based line number."""
     reference_answer: str | None = None
+    answer_kind: str = "value"
+    """`value`, or `tests`: the reference answer is a Python program that raises where a solution's is wrong."""
     reference_solution: str | None = None
     licence: str | None = None
     extra: Mapping[str, Any] | None = None

@@ -107,3 +107,12 @@ def render_solution(steps: Sequence[str], answer: str | None) -> str:
     'Step 1: 9 + 7 = 16\n\n# Answer\n\n16'
     """
     return SEPARATOR.join(render_segments(steps, answer))
+
+
+def render_prefix(steps: Sequence[str]) -> str:
+    r"""Renders the first steps of a solution up to where the next segment begins; nothing where there is no step.
+
+    >>> render_prefix(["9 + 7 = 16"]), render_prefix([])
+    ('Step 1: 9 + 7 = 16\n\n', '')
+    """
+    return render_solution(steps, None) + SEPARATOR if steps else ""

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from stepmark.errors import SandboxUnavailable
+from stepmark.sandbox import check_sandbox
+
 # A run in the background ignores Ctrl-C, and so would every program that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -45,6 +48,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     with admin.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> None:
+    """Skips a test where untrusted programs cannot be run."""
+    try:
+        check_sandbox()
+    except SandboxUnavailable as err:
+        pytest.skip(str(err))
 
 
 @pytest.fixture

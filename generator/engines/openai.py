@@ -8,8 +8,6 @@ server and nowhere else.
 
 import asyncio
 import base64
-import functools
-import hashlib
 import json
 import math
 import queue
@@ -18,16 +16,16 @@ import threading
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import aiohttp
 
-from stepmark.engine import Completion, EngineIdentity, Failure, Request, Sample, payload_hash, split_reasoning
+from stepmark.engine import Completion, EngineIdentity, Failure, Request, Sample, payload_hash
 from stepmark.errors import SettingsError
 
+from .chat_format import Drawn, Trouble, Used, chat_body, read_answer, read_status
 from .pace import Pace, Started, TokenGuess, read_vllm_queue
 
 _LONGEST_WAIT_S = 60.0
@@ -49,50 +47,6 @@ _NO_KEY = "none"
 """What is sent where no key is set; local servers accept it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Trouble:
-    """A call that brought nothing."""
-
-    failure: Failure
-    is_passing: bool = False
-    """Whether asking again may help."""
-    is_outage: bool = False
-    """Whether the server itself may be gone."""
-    retry_after_s: float | None = None
-    """What the server asked us to wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """A call that brought samples: one at least, perhaps fewer than asked, or more."""
-
-    samples: list[Sample | Failure]
-    usage: Mapping[str, Any]
-    """As the server tells it; empty where it does not."""
-
-    @property
-    def n_tokens(self) -> int | None:
-        used = [self.usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        return sum(used) if all(isinstance(n, int) for n in used) else None  # type: ignore[arg-type]
-
-
-@dataclass(slots=True)
-class _Usage:
-    """What the calls of one request used."""
-
-    n_prompt_tokens: int | None = None
-    n_completion_tokens: int | None = None
-    cost_usd: float | None = None
-
-    def add(self, usage: Mapping[str, Any]) -> None:
-        if isinstance(prompt := usage.get("prompt_tokens"), int):
-            self.n_prompt_tokens = prompt
-        if isinstance(completion := usage.get("completion_tokens"), int):
-            self.n_completion_tokens = (self.n_completion_tokens or 0) + completion
-        if isinstance(cost := usage.get("cost"), int | float):
-            self.cost_usd = (self.cost_usd or 0.0) + cost
-
-
 @dataclass(slots=True)
 class _Asking:
     """A request in the making."""
@@ -102,7 +56,7 @@ class _Asking:
     n_chars: int
     started_at: float = math.inf
     """When its first call was sent."""
-    usage: _Usage = field(default_factory=_Usage)
+    usage: Used = field(default_factory=Used)
 
 
 class OpenAIEngine:
@@ -307,7 +261,7 @@ class OpenAIEngine:
 
     async def _call(self, asking: _Asking, indices: Sequence[int]) -> list[Sample | Failure] | Failure:
         """Asks for these samples until an answer comes; it holds at least one, and may hold fewer than asked."""
-        body = json.dumps(self._payload(asking, indices)).encode()
+        body = json.dumps(chat_body(self.identity.model, asking.request, asking.payload_hash, indices)).encode()
         first_at = troubled_at = math.inf
         attempt = 0
         while True:
@@ -322,7 +276,7 @@ class OpenAIEngine:
                 raise
             now = time.monotonic()
             self._note(call, found, now)
-            if isinstance(found, _Drawn):
+            if isinstance(found, Drawn):
                 asking.usage.add(found.usage)
                 self._learn(asking, found)
                 return found.samples
@@ -369,9 +323,9 @@ class OpenAIEngine:
                     self._answered_at = self._probed_at
             return self._is_probe_answered
 
-    def _note(self, call: Started, found: _Drawn | _Trouble, now: float) -> None:
+    def _note(self, call: Started, found: Drawn | Trouble, now: float) -> None:
         """Tells the pace how a call ended, and starts those for which there is room now."""
-        if isinstance(found, _Drawn):
+        if isinstance(found, Drawn):
             self._pace.answered(call, now, found.n_tokens)
         elif found.failure.kind == "rate_limit":
             self._pace.refused(call, now, found.retry_after_s)
@@ -383,7 +337,7 @@ class OpenAIEngine:
             self._answered_at = now
         self._admit()
 
-    def _learn(self, asking: _Asking, drawn: _Drawn) -> None:
+    def _learn(self, asking: _Asking, drawn: Drawn) -> None:
         prompt, sampled = drawn.usage.get("prompt_tokens"), drawn.usage.get("completion_tokens")
         if isinstance(prompt, int) and isinstance(sampled, int):
             self._tokens.learn(asking.n_chars, len(drawn.samples), prompt, sampled)
@@ -444,7 +398,7 @@ class OpenAIEngine:
             elif not is_told:
                 return
 
-    async def _post(self, body: bytes) -> _Drawn | _Trouble:
+    async def _post(self, body: bytes) -> Drawn | Trouble:
         """Makes one call."""
         assert self._session is not None
         try:
@@ -454,7 +408,7 @@ class OpenAIEngine:
             return self._lost("the server closed the connection without an answer")
         except aiohttp.ClientConnectorCertificateError as err:
             message = f"{self.identity.endpoint}: its certificate is not trusted: {err.certificate_error}"
-            return _Trouble(Failure("connection", message, is_fatal=True))
+            return Trouble(Failure("connection", message, is_fatal=True))
         except aiohttp.ClientConnectorDNSError as err:
             return self._lost(f"the name of the host cannot be resolved: {err.os_error}")
         except aiohttp.ClientProxyConnectionError as err:
@@ -469,42 +423,21 @@ class OpenAIEngine:
             return self._lost(f"the connection broke in the middle of an answer: {err}")
         except TimeoutError as err:
             message = str(err) or f"no answer within {self._timeout_s:g} s"
-            return _Trouble(Failure("timeout", message), is_passing=True, is_outage=True)
+            return Trouble(Failure("timeout", message), is_passing=True, is_outage=True)
         except _BodyTooLargeError:
-            return _Trouble(Failure("malformed", f"the answer is larger than {_LARGEST_BODY:,} bytes"))
+            return Trouble(Failure("malformed", f"the answer is larger than {_LARGEST_BODY:,} bytes"))
         except aiohttp.ClientResponseError as err:
-            return _Trouble(Failure("malformed", f"the answer is not HTTP: {err.message}"), is_passing=True)
+            return Trouble(Failure("malformed", f"the answer is not HTTP: {err.message}"), is_passing=True)
         except (aiohttp.ClientError, OSError) as err:
             return self._lost(f"the connection broke: {type(err).__name__}: {err}")
         if response.status >= 400:
             message = f"{response.status}: {answer.decode(errors='replace')[:500]}"
-            return _read_status(response.status, message, response.headers)
-        return _read_answer(answer)
+            return read_status(response.status, message, response.headers)
+        return read_answer(answer)
 
-    def _lost(self, message: str) -> _Trouble:
+    def _lost(self, message: str) -> Trouble:
         failure = Failure("connection", f"{self.identity.endpoint}: {message}")
-        return _Trouble(failure, is_passing=True, is_outage=True)
-
-    def _payload(self, asking: _Asking, indices: Sequence[int]) -> dict[str, Any]:
-        request, sampling = asking.request, asking.request.sampling
-        payload: dict[str, Any] = {
-            "model": self.identity.model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            "n": len(indices),
-            # A seed of its own for each call, or the missing samples of a resumed run would repeat the others.
-            "seed": _call_seed(asking.payload_hash, indices[0]),
-        }
-        if sampling.stop:
-            payload["stop"] = list(sampling.stop)
-        if sampling.json_schema is not None:
-            # vLLM takes this form too; its own `guided_json` it ignores without a word.
-            payload["response_format"] = _response_format(sampling.json_schema)
-        if request.messages[-1].role == "assistant":
-            payload |= {"add_generation_prompt": False, "continue_final_message": True}
-        return payload
+        return Trouble(failure, is_passing=True, is_outage=True)
 
     def _without_secrets(self, failure: Failure) -> Failure:
         message = failure.message
@@ -513,9 +446,9 @@ class OpenAIEngine:
         return replace(failure, message=message)
 
 
-def _is_answer(found: _Drawn | _Trouble) -> bool:
+def _is_answer(found: Drawn | Trouble) -> bool:
     """Whether a server that works has spoken, be it to refuse this one request."""
-    return isinstance(found, _Drawn) or not (found.is_outage or found.failure.kind == "rate_limit")
+    return isinstance(found, Drawn) or not (found.is_outage or found.failure.kind == "rate_limit")
 
 
 class _BodyTooLargeError(Exception):
@@ -583,84 +516,3 @@ def _proxy_of(parts: SplitResult) -> str | None:
         kind = urlsplit(proxy).scheme
         raise SettingsError(f"the environment names a {kind} proxy; set {parts.scheme}_proxy to an http:// one")
     return proxy
-
-
-@functools.lru_cache(maxsize=64)
-def _response_format(json_schema: str) -> dict[str, Any]:
-    schema = {"name": "answer", "schema": json.loads(json_schema), "strict": True}
-    return {"type": "json_schema", "json_schema": schema}
-
-
-def _call_seed(payload: str, sample_index: int) -> int:
-    digest = hashlib.blake2b(f"{payload}/{sample_index}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest) >> 1
-
-
-def _read_status(status: int, message: str, headers: Mapping[str, str]) -> _Trouble:
-    """Reads a refusal."""
-    lower = message.lower()
-    if status == 402 or (status == 429 and "insufficient_quota" in lower):
-        return _Trouble(Failure("quota", message, is_fatal=True))
-    if status == 429:
-        return _Trouble(Failure("rate_limit", message), is_passing=True, retry_after_s=_retry_after(headers))
-    if status in (401, 403):
-        return _Trouble(Failure("auth", message, is_fatal=True))
-    if status == 404:
-        return _Trouble(Failure("not_found", message, is_fatal=True))
-    if status in (408, 409) or status >= 500:
-        return _Trouble(
-            Failure("server_error", message),
-            is_passing=True,
-            is_outage=status in (502, 503, 504),  # what stands before a server that is gone says so
-            retry_after_s=_retry_after(headers),
-        )
-    if status == 413 or "context length" in lower or "context_length" in lower or "maximum context" in lower:
-        return _Trouble(Failure("too_long", message))
-    return _Trouble(Failure("bad_request", message))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks us to wait; its other form, a date, is left to our own waits.
-
-    >>> _retry_after({"retry-after": "1.5"}), _retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})
-    (1.5, None)
-    """
-    try:
-        wait_s = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return wait_s if 0 <= wait_s < float("inf") else None
-
-
-def _read_answer(body: bytes) -> _Drawn | _Trouble:
-    """Reads the body of an answer: its samples in order of their `index`."""
-    try:
-        data = json.loads(body)
-        used = dict(data.get("usage") or {})
-        choices = sorted(data["choices"], key=lambda choice: int(choice.get("index") or 0))
-        samples = [_read_choice(choice) for choice in choices]
-    except (ValueError, TypeError, KeyError, AttributeError) as err:
-        start = body[:200].decode(errors="replace")
-        failure = Failure("malformed", f"the answer is no chat completion ({type(err).__name__}: {err}): {start!r}")
-        return _Trouble(failure, is_passing=True)
-    if not samples:
-        return _Trouble(Failure("wrong_count", "the answer holds no choices"), is_passing=True)
-    if len(samples) == 1 and isinstance(samples[0], Sample):
-        only = samples[0]
-        samples = [Sample(only.text, only.finish_reason, used.get("completion_tokens"), only.reasoning)]
-    return _Drawn(samples, used)
-
-
-def _read_choice(choice: Mapping[str, Any]) -> Sample | Failure:
-    message = choice["message"]
-    content, finish_reason = message.get("content"), choice.get("finish_reason") or "stop"
-    reasoning = message.get("reasoning_content") or message.get("reasoning")
-    if message.get("refusal") or finish_reason == "content_filter":
-        return Failure("refused", str(message.get("refusal") or "the server's content filter took the answer"))
-    if content is None and reasoning is not None and finish_reason == "length":
-        content = ""  # cut off while it was still reasoning
-    if not isinstance(content, str):
-        raise TypeError(f"content is {content!r}")
-    if reasoning is None:
-        reasoning, content = split_reasoning(content)
-    return Sample(content, finish_reason, reasoning=reasoning)

@@ -5,14 +5,12 @@ to the letter: not on the batch, the number of workers or what was asked before.
 therefore holds the same rows as one that was not.
 """
 
-import hashlib
 import multiprocessing
 import signal
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeAlias
 
 import torch
@@ -21,16 +19,11 @@ from stepmark.engine import Completion, EngineIdentity, Failure, Request, Sample
 from stepmark.errors import LimitReached
 
 from .decoding import Conversations, Drawn, LanguageModel, Row
+from .revision import model_revision
 from .sampling import noise_key
 
 _WINDOW = 16
 """Batches' worth of requests that are pulled, and sorted by the prompts' lengths, at a time."""
-
-_FILES = (
-    *("*.safetensors", "*.safetensors.index.json", "*.bin", "config.json", "generation_config.json"),
-    *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template*"),
-)
-"""The files of a model's folder that decide what it samples."""
 
 
 @dataclass(slots=True)
@@ -86,7 +79,7 @@ class TransformersEngine:
             batch_tokens: Tokens of a batch at most, prompts and longest possible samples counted; bounds memory.
             workers: Processes that sample, each with its own copy of the model; 1 samples in this process.
         """
-        self.identity = EngineIdentity("transformers", model, _revision(model), extra={"dtype": dtype})
+        self.identity = EngineIdentity("transformers", model, model_revision(model), extra={"dtype": dtype})
         self._options = (model, device, dtype, threads)
         self._batch_tokens = batch_tokens
         self._workers = workers
@@ -262,21 +255,3 @@ def _start_worker(model: str, device: str, dtype: str, threads: int | None) -> N
 def _draw_in_worker(rows: list[Row]) -> list[Drawn]:
     assert _worker_model is not None
     return _draw(_worker_model, rows)
-
-
-def _revision(model: str) -> str | None:
-    """A hash over the files that decide what a local model samples; the commit of a model from the Hub."""
-    folder = Path(model)
-    if not folder.is_dir():
-        import transformers
-
-        try:
-            commit: str | None = transformers.AutoConfig.from_pretrained(model)._commit_hash
-        except (OSError, ValueError):
-            return None  # the first answer will say what is wrong
-        return commit
-    total = hashlib.sha256()
-    for path in sorted({path for pattern in _FILES for path in folder.glob(pattern)}):
-        with path.open("rb") as file:
-            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()[:16]

@@ -17,6 +17,7 @@ These are decided here, before it is asked:
 | `east` and `seat` | equal: a product of letters | not equal | `text` |
 | `1 2` and `3` | equal: a mixed number | unreadable | `spaced_digits` |
 | `2600g` and `2600` | equal: units are dropped | unknown: algebra or a mass | `unit_unclear` |
+| `B) 12`, `Choice_B` and `B` | not equal, or a product | equal: a choice's letter | `choice` |
 | a whole sentence | a product of letters | unreadable | `prose` |
 
 Every comparison is symmetric: the two sides are put in a fixed order first, and Math-Verify must agree in
@@ -39,6 +40,14 @@ Symbolic = Callable[[str, str], Comparison]
 _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|textrm|mathbf|textit|mbox)\s*\{([^{}]*)\}")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'-]*(?: [A-Za-z][A-Za-z'-]*)*", re.ASCII)
 _CHOICE = re.compile(r"\(([A-Za-z])\)")
+_LABELLED_CHOICE = re.compile(
+    r"(?:(?i:choice|option)(?:\s|\\?_)*\(?([A-Z])\)?|\(([A-Z])\)|([A-Z])\)|([A-Z])(?=[.:]\s|\.?$))"
+    r"(?:[.:]?$|(?:[.:]|\\?\s)\s*(?!and\b|or\b|\\(?:times|cdot|div|pm|cup|cap)\b)[\w$(\\\"'-].*)",
+    re.DOTALL | re.ASCII,
+)
+_ANOTHER_CHOICE = re.compile(
+    r"(?i:\b(?:choice|option)s?)(?:\s|\\?_)*\(?[A-Z]\b|\([A-Z]\)|\b(?:or|and)\s+[A-Z]\b", re.ASCII
+)
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 _SPACED_WORD = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})\s+[A-Za-z0-9]")
 _COMMAND_OR_TEXT = re.compile(
@@ -128,7 +137,7 @@ def _decide_ordered(found: str, reference: str, symbolic: Symbolic) -> Compariso
         return Comparison("unparsable", "empty")
     if _SPACE.sub("", left) == _SPACE.sub("", right):
         return Comparison("correct", "same_text")
-    for compare in (_compare_words, _compare_clocks, _compare_attached_unit):
+    for compare in (_compare_choices, _compare_words, _compare_clocks, _compare_attached_unit):
         comparison = compare(left, right)
         if comparison is not None:
             return comparison
@@ -162,6 +171,23 @@ def _as_words(text: str) -> str | None:
     if text.lower() in _MATHS_WORDS or not re.search("[A-Za-z]{3}", text):
         return None
     return text.lower()
+
+
+def _compare_choices(left: str, right: str) -> Comparison | None:
+    """Compares the letters of two multiple-choice answers; None unless one of them says more than its letter."""
+    a, b = _read_choice(left), _read_choice(right)
+    if a is None or b is None or (_as_words(left) == a and _as_words(right) == b):
+        return None
+    return Comparison("correct" if a == b else "incorrect", "choice")
+
+
+def _read_choice(text: str) -> str | None:
+    """The letter of `B`, `(B)`, `B) 12`, `Choice_B: 12`; None where there is none, or more than one."""
+    text = _TEXT_COMMAND.sub(r"\1", text).strip()
+    match = _LABELLED_CHOICE.fullmatch(text)
+    if match is None or _ANOTHER_CHOICE.search(text, match.end(match.lastindex or 0)):
+        return None
+    return match[match.lastindex or 0]
 
 
 def _compare_words(left: str, right: str) -> Comparison | None:

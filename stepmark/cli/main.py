@@ -6,7 +6,23 @@ import typer
 
 from stepmark.errors import StepmarkError, UserError
 
-from . import annotate, db, demo, doctor, evaluate, export, generate, imports, queue, score, train, verify
+from . import (
+    annotate,
+    db,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    generate,
+    imports,
+    judges,
+    label,
+    queue,
+    runs,
+    score,
+    train,
+    verify,
+)
 
 app = typer.Typer(
     name="stepmark",
@@ -18,6 +34,8 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(generate.app, name="generate")
+app.add_typer(runs.app, name="runs")
+app.add_typer(label.app, name="label")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(demo.demo)
@@ -25,6 +43,7 @@ app.add_typer(export.app, name="export")
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(score.score)
+app.command()(judges.judges)
 app.command("import")(imports.import_files)
 app.add_typer(queue.app, name="queue")
 app.command()(annotate.annotate)

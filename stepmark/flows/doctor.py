@@ -3,12 +3,12 @@
 import importlib.metadata
 import importlib.util
 import platform
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepmark.errors import StepmarkError
+from stepmark.errors import SandboxUnavailable, StepmarkError
+from stepmark.sandbox import check_sandbox
 
 PACKAGES = ("stepmark", "db", "generator", "annotator", "exports", "trainer")
 """Our top-level import names."""
@@ -50,10 +50,7 @@ def examine(database_url: str, *, root: Path | None = None) -> list[Finding]:
         detail = f"missing {', '.join(missing)}: pip install 'stepmark[{extra}]'" if missing else "installed"
         findings.append(Finding(f"extra {extra}", not missing, detail, is_required=False))
     findings.append(_gpu())
-    bubblewrap = shutil.which("bwrap")
-    findings.append(
-        Finding("sandbox", bubblewrap is not None, bubblewrap or "bubblewrap is not installed", is_required=False)
-    )
+    findings.append(_sandbox())
     findings.append(_database(database_url))
     return findings
 
@@ -84,6 +81,14 @@ def _gpu() -> Finding:
     if torch.cuda.is_available():
         return Finding("gpu", True, torch.cuda.get_device_name(0), is_required=False)
     return Finding("gpu", False, "none; training and scoring use the CPU", is_required=False)
+
+
+def _sandbox() -> Finding:
+    try:
+        check_sandbox()
+    except SandboxUnavailable as err:
+        return Finding("sandbox", False, str(err), is_required=False)
+    return Finding("sandbox", True, "a program ran in bubblewrap", is_required=False)
 
 
 def _database(url: str) -> Finding:

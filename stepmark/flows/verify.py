@@ -1,17 +1,23 @@
-"""Outcomes of solutions: each final answer held against its problem's reference answer, written back."""
+"""Outcomes of solutions: each held against its problem's reference answer, or run with its tests; written back."""
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from db.outcomes import AnswerToVerify, Outcome, answers_to_verify, count_to_verify, write_outcomes
-from stepmark.answers import AnswerVerifier, Comparison
+from stepmark.answers import AnswerVerifier, Comparison, verify_program
+from stepmark.errors import SandboxUnavailable
 from stepmark.progress import Progress, silent
 
 NO_ANSWER = "no_answer"
 NO_REFERENCE = "no_reference"
+SANDBOX_UNAVAILABLE = "sandbox_unavailable"
+_PROGRAMS_AT_ONCE = 64
+"""Programs run between two writes: an interruption loses the outcomes of so many."""
 
 
 @dataclass(slots=True)
@@ -20,7 +26,8 @@ class VerifyReport:
 
     n_read: int = 0
     results: Counter[str] = field(default_factory=Counter)
-    """Solutions by result: correct, incorrect, unparsable, limit, no_answer, no_reference."""
+    """Solutions by result: correct, incorrect, unparsable, limit, no_answer, no_reference,
+    sandbox_unavailable."""
     rules: Counter[str] = field(default_factory=Counter)
     """Solutions by the rule that decided."""
     against_source: Counter[str] = field(default_factory=Counter)
@@ -28,6 +35,8 @@ class VerifyReport:
     `unknown, marked wrong` where no outcome is known here."""
     contradicting: list[int] = field(default_factory=list)
     """Ids of the first hundred solutions whose source says otherwise."""
+    sandbox_error: str | None = None
+    """Why programs could not be run; their outcomes stay open, and a later call verifies them."""
 
     @property
     def n_known(self) -> int:
@@ -38,6 +47,7 @@ class VerifyReport:
 def verify_solutions(engine: sa.Engine, *, again: bool = False, progress: Progress = silent) -> VerifyReport:
     """Verifies every solution whose outcome nobody has looked at, and stores outcome and rule.
 
+    A solution whose problem has tests is a program: it is run with them, in the sandbox or not at all.
     An answer that cannot be read, or whose comparison hit a limit, keeps an unknown outcome; it is not false.
     Written batch by batch: interrupted, it goes on from there.
 
@@ -50,8 +60,13 @@ def verify_solutions(engine: sa.Engine, *, again: bool = False, progress: Progre
     total = count_to_verify(engine, again=again)
     with AnswerVerifier() as verifier:
         for batch in answers_to_verify(engine, again=again):
-            write_outcomes(engine, _verify_batch(verifier, batch, report))
+            values = [item for item in batch if item.program_text is None or item.reference is None]
+            write_outcomes(engine, _verify_batch(verifier, values, report))
             progress(report.n_read, total)
+            programs = [item for item in batch if item.program_text is not None and item.reference is not None]
+            for start in range(0, len(programs), _PROGRAMS_AT_ONCE):
+                write_outcomes(engine, _verify_programs(programs[start : start + _PROGRAMS_AT_ONCE], report))
+                progress(report.n_read, total)
     return report
 
 
@@ -63,13 +78,34 @@ def _verify_batch(verifier: AnswerVerifier, batch: list[AnswerToVerify], report:
     for solution_id, comparison in verifier.verify(pairs):
         yield _count(report, by_id.pop(solution_id), comparison)
     for item in by_id.values():
-        reason = NO_ANSWER if item.answer is None else NO_REFERENCE
+        reason = NO_ANSWER if item.answer is None and item.program_text is None else NO_REFERENCE
         if reason == NO_REFERENCE:
             # Nothing was verified: a reference that arrives later will be.
             report.n_read += 1
             report.results[NO_REFERENCE] += 1
             continue
         yield _count(report, item, None)
+
+
+def _verify_programs(items: Sequence[AnswerToVerify], report: VerifyReport) -> Iterator[Outcome]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for item, comparison in zip(items, pool.map(_verify_one_program, items), strict=True):
+            if isinstance(comparison, SandboxUnavailable):
+                # Nothing was verified: it will be where there is a sandbox.
+                report.n_read += 1
+                report.results[SANDBOX_UNAVAILABLE] += 1
+                report.sandbox_error = str(comparison)
+                continue
+            yield _count(report, item, comparison)
+
+
+def _verify_one_program(item: AnswerToVerify) -> Comparison | SandboxUnavailable:
+    assert item.program_text is not None
+    assert item.reference is not None
+    try:
+        return verify_program(item.program_text, item.reference)
+    except SandboxUnavailable as err:
+        return err
 
 
 def _count(report: VerifyReport, item: AnswerToVerify, comparison: Comparison | None) -> Outcome:

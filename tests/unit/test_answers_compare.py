@@ -114,6 +114,51 @@ def test_these_pairs_are_decided_without_any_worker(
 
 
 @pytest.mark.parametrize(
+    ("found", "reference", "result", "rule"),
+    [
+        # As the models of MR-Ben end (dvlab-research/Mr-Ben, MIT), beside the letter of its gold answer.
+        ("Choice_C", "C", "correct", "choice"),
+        ("Choice_D", "C", "incorrect", "choice"),
+        ("Choice B", "B", "correct", "choice"),
+        ("Choice D.", "A", "incorrect", "choice"),
+        (r"Choice\_B", "B", "correct", "choice"),
+        ("Choice_A: Enhancer", "A", "correct", "choice"),
+        ("Choice_C: Batesian mimicry.", "C", "correct", "choice"),
+        ("Choice_D (Promoter)", "A", "incorrect", "choice"),
+        ("Choice C and D", "C", "unparsable", "text"),
+        ("Choice_A or Choice_B", "A", "unparsable", "prose"),
+        ("Choice_A/B", "A", "unparsable", "prose"),
+        ("Choice_A/C/D", "A", "unparsable", "prose"),
+        ("None of the choices are correct.", "B", "unparsable", "text"),
+        ("None of the choices (A, B, C, or D) is correct.", "B", "unparsable", "prose"),
+        # Other ways to write one.
+        ("B", "B", "correct", "same_text"),
+        ("(B)", "(C)", "incorrect", "text"),
+        (r"\text{B}", "B", "correct", "text"),
+        (r"\text{(B)}", "B", "correct", "text"),
+        (r"\textbf{(B) } 12", "B", "correct", "choice"),
+        ("B) 12", "B", "correct", "choice"),
+        ("B. 12", "B", "correct", "choice"),
+        ("(B) 12", "(B)", "correct", "choice"),
+        ("(B) 12", "C", "incorrect", "choice"),
+        ("Option B", "(B) 12", "correct", "choice"),
+    ],
+)
+def test_a_choice_is_its_letter_and_two_letters_are_none(found: str, reference: str, result: str, rule: str) -> None:
+    assert compare_inline(found, reference) == Comparison(result, rule)  # type: ignore[arg-type]
+    assert compare_inline(reference, found) == Comparison(result, rule)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "reference"), [("(A) or (B)", "A"), ("(A) + 1", "A"), ("(A)^2", "A"), (r"(A) \cdot 2", "A")]
+)
+def test_two_letters_or_mathematics_with_one_are_not_that_choice(
+    verifier: AnswerVerifier, found: str, reference: str
+) -> None:
+    assert _compare(verifier, found, reference).result != "correct"
+
+
+@pytest.mark.parametrize(
     ("found", "reference", "result"),
     [
         ("x+1", "1 + x", "correct"),

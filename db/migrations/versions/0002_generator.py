@@ -25,6 +25,7 @@ def upgrade() -> None:
         op.add_column("runs", sa.Column(name, sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("runs", sa.Column("cost_usd", sa.Float(), server_default="0", nullable=False))
     op.add_column("step_values", sa.Column("n_unreadable", sa.Integer(), server_default="0", nullable=False))
+    _allow_values_of_problems()
     op.add_column("critiques", sa.Column("critic", sa.String(length=256), nullable=True))
     op.add_column("critiques", sa.Column("confirmation_rule", sa.String(length=64), nullable=True))
     op.add_column("critiques", _key("target_critique_id", "critiques.critique_id"), inline_references=True)
@@ -99,3 +100,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("solution_id", name=op.f("pk_refinements")),
     )
     op.create_index(op.f("ix_refinements_critique_id"), "refinements", ["critique_id"])
+
+
+def _allow_values_of_problems() -> None:
+    """The step index of a value may be -1: that of the problem itself."""
+    name = op.f("ck_step_values_range")
+    with op.batch_alter_table("step_values") as batch:  # SQLite makes the table anew
+        batch.drop_constraint(name, type_="check")
+        batch.create_check_constraint(name, "step_index >= -1 AND n_right >= 0 AND n_right <= n_rollouts")

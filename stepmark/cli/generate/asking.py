@@ -1,11 +1,14 @@
 """What all commands of `generate` share: the flags of engine, sampling and budget, running a task, its report."""
 
 import inspect
+import json
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -13,9 +16,10 @@ import typer
 from stepmark.cli.options import database_url
 from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
-from stepmark.errors import EngineError, LimitReached
+from stepmark.errors import EngineError, LimitReached, SettingsError
 
 if TYPE_CHECKING:
+    from db.batches import BatchLedger
     from generator.asking import Report, Task
     from stepmark.engine import Engine, Sampling
 
@@ -25,11 +29,15 @@ class Asking:
     """The flags of everything that asks a model: each field is one."""
 
     model: Annotated[str, typer.Option(help="Model: a name that the server knows, a folder, or a name on the Hub.")]
-    engine: Annotated[str, typer.Option(help="openai (any compatible server) or transformers (this machine).")] = (
-        "openai"
-    )
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="openai (any compatible server), openai-batch (within a day, at half the price); on this machine: "
+            "transformers, vllm; on many: ray."
+        ),
+    ] = "openai"
     base_url: Annotated[
-        str | None, typer.Option(help="Server of the engine openai [default: $STEPMARK_BASE_URL].")
+        str | None, typer.Option(help="Server of the engines openai and openai-batch [default: $STEPMARK_BASE_URL].")
     ] = None
     temperature: Annotated[
         float, typer.Option(min=0.0, help="Sampling temperature; 0 takes the likeliest token.")
@@ -49,7 +57,10 @@ class Asking:
         int | None, typer.Option(min=0, help="Stop before the run uses more tokens, all its calls together.")
     ] = None
     price_in: Annotated[
-        float | None, typer.Option(min=0.0, help="USD per million prompt tokens; unknown where not given.")
+        float | None,
+        typer.Option(
+            min=0.0, help="USD per million prompt tokens, for openai-batch its own; unknown where not given."
+        ),
     ] = None
     price_out: Annotated[float | None, typer.Option(min=0.0, help="USD per million sampled tokens.")] = None
     concurrency: Annotated[
@@ -57,11 +68,25 @@ class Asking:
     ] = 50
     rpm: Annotated[int | None, typer.Option(min=1, help="Requests per minute at most (openai).")] = None
     tpm: Annotated[int | None, typer.Option(min=1, help="Tokens per minute at most, about (openai).")] = None
+    batch_requests: Annotated[int, typer.Option(min=1, help="Requests of one batch at most (openai-batch).")] = 50_000
+    poll_s: Annotated[
+        float, typer.Option(min=0.1, help="Longest wait between two looks at a batch (openai-batch).")
+    ] = 60.0
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one batch (transformers).")] = 32768
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each worker (transformers) [default: 1 for small models].")
     ] = None
-    workers: Annotated[int, typer.Option(min=1, help="Processes that sample (transformers).")] = 1
+    workers: Annotated[int, typer.Option(min=1, help="Processes that sample (transformers, ray).")] = 1
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Option of vLLM as NAME=VALUE, such as tensor_parallel_size=2; may be repeated (vllm)."),
+    ] = None
+    ray_dir: Annotated[
+        Path | None, typer.Option(help="Folder for requests and answers that every node sees (ray).")
+    ] = None
+    ray_engine: Annotated[str, typer.Option(help="What each worker samples with: vllm or transformers (ray).")] = (
+        "vllm"
+    )
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count what would be asked, and what it may cost.")
     ] = False
@@ -72,8 +97,12 @@ class Asking:
 
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=self.seed)
 
-    def open_engine(self) -> "Engine":
-        """Opens the engine; nothing is loaded or sent yet."""
+    def open_engine(self, ledger: "BatchLedger | None" = None) -> "Engine":
+        """Opens the engine; nothing is loaded or sent yet.
+
+        Args:
+            ledger: Where the engine openai-batch writes down what it hands over.
+        """
         from generator.engines import open_engine
         from stepmark.settings import Settings
 
@@ -86,30 +115,70 @@ class Asking:
             concurrency=self.concurrency,
             requests_per_minute=self.rpm,
             tokens_per_minute=self.tpm,
+            ledger=ledger,
+            batch_requests=self.batch_requests,
+            poll_s=self.poll_s,
             batch_tokens=self.batch_tokens,
             threads=self.threads,
             workers=self.workers,
+            options=dict(_option(text) for text in self.engine_option or ()),
+            ray_dir=self.ray_dir,
+            ray_engine=self.ray_engine,
         )
 
     def run(self, task: "Task[Any, Any]", *, db: str | None, json: bool) -> None:
         """Runs a task, shows its progress, prints its report, and exits as it ended."""
+        from db.batches import BatchLedger
         from db.connect import open_database
         from generator.asking import run_task
         from generator.budget import Limits
 
         limits = Limits(self.price_in, self.price_out, self.budget_usd, self.budget_tokens)
         database = open_database(database_url(db))
-        with closing(self.open_engine()) as engine, progress_bar(task.kind) as show:
+        ledger = BatchLedger(database)
+        opened = self.open_engine(ledger)
+        with _terminating_as_interrupting(), closing(opened) as engine, progress_bar(task.kind) as show:
             report = run_task(
                 database,
                 engine,
                 task,
                 limits=limits,
                 redo_truncated=self.redo_truncated,
-                on_progress=lambda report: show(report.n_items_over, report.n_items, _note(report)),
+                on_progress=lambda report: show(report.n_items_over, report.n_items, _note(report, ledger)),
                 is_dry_run=self.dry_run,
             )
+        for batch_key, state in ledger.under_way.items():
+            print(
+                f"stepmark: batch {batch_key} goes on at the service ({state}); "
+                "the same command picks its answers up, and hands nothing over twice",
+                file=sys.stderr,
+            )
         print_report(report, json=json)
+
+
+@contextmanager
+def _terminating_as_interrupting() -> Iterator[None]:
+    """Lets SIGTERM, by which a cluster ends a job, stop the run as Ctrl-C does, with everything stored."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Reads NAME=VALUE; the value is JSON where it can be read so, else text.
+
+    >>> _option("max-model-len=4096"), _option("dtype=float16"), _option("enforce_eager=true")
+    (('max_model_len', 4096), ('dtype', 'float16'), ('enforce_eager', True))
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise SettingsError(f"--engine-option is {text!r}; write it as NAME=VALUE, such as dtype=float16")
+    try:
+        return name.replace("-", "_"), json.loads(value)
+    except ValueError:
+        return name.replace("-", "_"), value
 
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -224,10 +293,14 @@ def _print_estimate(report: "Report") -> None:
         print(f"cost: {about}at most {found.cost_usd_at_most:,.4f} USD")
 
 
-def _note(report: "Report") -> str:
+def _note(report: "Report", ledger: "BatchLedger") -> str:
     rate = f"{report.n_stored / report.elapsed_s:,.1f}/s" if report.elapsed_s else ""
     cost = "" if report.cost_usd is None else _cost(report)
-    return "  ".join(filter(None, [rate, f"{report.n_completion_tokens:,} tok", cost, _by_kind(report)]))
+    return "  ".join(
+        filter(
+            None, [rate, f"{report.n_completion_tokens:,} tok", cost, _by_kind(report), *ledger.under_way.values()]
+        )
+    )
 
 
 def _cost(report: "Report") -> str:
