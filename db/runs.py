@@ -7,7 +7,7 @@ asked twice, whichever run asks. Failed samples are kept with their kind and are
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -109,7 +109,14 @@ class Usage:
     """Samples that came."""
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(mine + more for mine, more in zip(astuple(self), astuple(other), strict=True)))
+        # Written out: it runs for every answer, and `dataclasses.astuple` takes a third of a millisecond.
+        return Usage(
+            self.n_prompt_tokens + other.n_prompt_tokens,
+            self.n_completion_tokens + other.n_completion_tokens,
+            self.cost_usd + other.cost_usd,
+            self.n_unpriced + other.n_unpriced,
+            self.n_samples + other.n_samples,
+        )
 
 
 _USAGE = tuple(field.name for field in fields(Usage))

@@ -1,6 +1,6 @@
 """How fast solutions are sampled from a server and stored, beside bare loops and two other tools.
 
-    python benchmarks/generation/throughput.py [--repeats 3] [--peers] [--large] [--fast]
+    python benchmarks/generation/throughput.py [--repeats 3] [--peers] [--large]
 
 The same questions go to the same server, whose answers take 0.2 s + Exp(0.2 s): 1,000 at concurrency 50, and 4,000
 at 500. `bare openai` and `bare aiohttp` are asyncio loops that keep the answers in a list; stepmark is
