@@ -42,6 +42,7 @@ def first_errors(
     with reading(engine) as session:
         for chunk in _chunks(solution_ids):
             for solution_id, first_error in session.execute(query.where(Annotation.solution_id.in_(chunk))):
+                assert first_error is not None
                 found[solution_id].add(first_error)
     return {solution_id: tuple(sorted(errors)) for solution_id, errors in found.items()}
 

@@ -14,7 +14,7 @@ from db.solutions import add_sampled_solutions, solution_text_hash
 from stepmark.answers import extract_answer
 from stepmark.engine import Engine, Message, Sample, Sampling
 from stepmark.prompts import Prompt
-from stepmark.steps import split_solution
+from stepmark.steps import split_reasoning_steps, split_solution
 
 from .asking import Answers, Question, Report, Script, run_task
 from .budget import NO_LIMITS, Limits
@@ -41,6 +41,8 @@ class SolutionsTask:
     model: str
     """Named as the solutions' generator."""
     selection: ProblemSelection = EVERY_PROBLEM
+    trace: bool = False
+    """Take the steps from the model's reasoning, where it gives one, and only the answer from the text after it."""
 
     kind = "solutions"
     unit = "problems"
@@ -48,12 +50,13 @@ class SolutionsTask:
 
     def record(self) -> dict[str, Any]:
         """All that is needed to repeat it."""
-        return {
+        record = {
             "prompt": self.prompt.record(),
             "sampling": asdict(self.sampling),
             "selection": asdict(self.selection),
             "n": self.n,
         }
+        return record | ({"trace": True} if self.trace else {})
 
     def count(self, database: sa.Engine, run_id: int | None) -> int:
         """Problems of the selection."""
@@ -72,7 +75,9 @@ class SolutionsTask:
     def store(self, session: Session, run_id: int, results: Sequence[Sampled]) -> Mapping[str, int]:
         """Stores a solution for each sample; counts them, and those without a readable answer."""
         rows = [
-            solution_row(result.problem, answer.sample, answer.request_id, run_id=run_id, model=self.model)
+            solution_row(
+                result.problem, answer.sample, answer.request_id, run_id=run_id, model=self.model, trace=self.trace
+            )
             for result in results
             for answer in result.answers
             if isinstance(answer.sample, Sample) and answer.request_id is not None
@@ -83,20 +88,31 @@ class SolutionsTask:
 
 
 def solution_row(
-    problem: ProblemToSolve, sample: Sample, request_id: int, *, run_id: int, model: str
+    problem: ProblemToSolve, sample: Sample, request_id: int, *, run_id: int, model: str, trace: bool = False
 ) -> dict[str, Any]:
-    """The row of `solutions` that a sampled text becomes."""
+    """The row of `solutions` that a sampled text becomes.
+
+    With `trace` the steps are those of the sample's reasoning, and the text holds both; reasoning that was cut off
+    leaves no answer.
+    """
     split = split_solution(sample.text)
+    text, steps, extra = sample.text, split.steps, dict[str, Any]()
+    if trace and sample.reasoning:
+        text = f"<think>\n{sample.reasoning}\n</think>\n\n{sample.text}"
+        steps = split_reasoning_steps(sample.reasoning)
+        extra["steps_of"] = "reasoning"
+    if sample.finish_reason == "length":
+        extra["is_truncated"] = True
     return {
         "problem_id": problem.problem_id,
         "run_id": run_id,
         "request_id": request_id,
         "generator": model,
-        "text": sample.text,
-        "text_hash": solution_text_hash(problem.statement_hash, sample.text),
-        "steps": list(split.steps),
+        "text": text,
+        "text_hash": solution_text_hash(problem.statement_hash, text),
+        "steps": list(steps),
         "answer": split.answer or extract_answer(sample.text).answer,
-        "extra": {"is_truncated": True} if sample.finish_reason == "length" else None,
+        "extra": extra or None,
     }
 
 

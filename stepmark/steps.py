@@ -7,7 +7,8 @@ exporters write and the trainer reads.
 
 import itertools
 import re
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 SEPARATOR = "\n\n"
@@ -116,3 +117,151 @@ def render_prefix(steps: Sequence[str]) -> str:
     ('Step 1: 9 + 7 = 16\n\n', '')
     """
     return render_solution(steps, None) + SEPARATOR if steps else ""
+
+
+# Words with which a train of thought turns round; at the beginning of a sentence only.
+_TURN = re.compile(
+    r"(?:But wait|Wait|Hold on|Hmm|Actually|Alternatively|On second thought|No, wait"
+    r"|Let me (?:double-check|double check|re-?check|check|verify|re-?consider|try again|start over))\b"
+)
+_SENTENCE_END = re.compile(r"(?<=[.!?])[^\S\n]++(?=\S)")
+_MARK = re.compile(r"```|~~~|\$\$|\\[\[\]]|\\(?:begin|end)\{")
+_FENCE = re.compile(r"[^\S\n]*+(```|~~~)")
+
+
+def split_reasoning_steps(text: str, *, least: int = 200, longest: int = 2000, most: int = 1000) -> tuple[str, ...]:
+    r"""Splits a long train of thought into steps; joined they are the text again, white space aside.
+
+    A step ends where a paragraph does, once it holds `least` characters, and before a sentence that turns round
+    ("Wait, ..."). Code between fences and displayed formulas are never cut; everything else is where a step would
+    be over `longest` characters: at the end of a line, of a sentence, of a word.
+
+    Args:
+        text: What a model thought before it answered.
+        least: Characters below which a paragraph is joined with the next one.
+        longest: Characters of a step; only an uncuttable part is longer.
+        most: Steps; where there would be more, neighbours are joined, and `longest` no longer holds.
+
+    >>> split_reasoning_steps("9 + 7 is 16.\n\nSo 16 - 2 = 15. Wait, that is 14.\n\nThe answer is 14.")
+    ('9 + 7 is 16.\n\nSo 16 - 2 = 15.', 'Wait, that is 14.\n\nThe answer is 14.')
+    """
+    steps: list[str] = []
+    held: list[str] = []
+    n_held = 0
+    for part in _parts(text.replace("\r\n", "\n").replace("\r", "\n"), longest):
+        gap = "" if not held else "\n\n" if part.opens_paragraph else "\n" if part.opens_line else " "
+        is_full = n_held + len(gap) + len(part.text) > longest
+        if held and (is_full or part.is_turn or (part.opens_paragraph and n_held >= least)):
+            steps.append("".join(held))
+            held, n_held, gap = [], 0, ""
+        held += [gap, part.text]
+        n_held += len(gap) + len(part.text)
+    if held:
+        steps.append("".join(held))
+    size = -(-len(steps) // most)
+    if size <= 1:
+        return tuple(steps)
+    return tuple(SEPARATOR.join(steps[start : start + size]) for start in range(0, len(steps), size))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A piece of a train of thought that is not cut: a sentence, a block of code, a displayed formula."""
+
+    text: str
+    """Without white space around it, never empty."""
+    opens_paragraph: bool
+    """Whether a blank line stands before it."""
+    opens_line: bool
+    is_turn: bool
+
+
+def _parts(text: str, longest: int) -> Iterator[_Part]:
+    lines = text.split("\n")
+    ends = _ends_of_blocks(lines)
+    after_blank = False
+    at = 0
+    while at < len(lines):
+        if not lines[at]:
+            after_blank = True
+            at += 1
+            continue
+        end = ends.get(at, at)
+        chunk = "\n".join(lines[at : end + 1]).strip()
+        if not chunk:
+            after_blank = True
+        elif at in ends or "$$" in chunk or "\\[" in chunk:
+            yield _Part(chunk, after_blank, opens_line=True, is_turn=False)
+            after_blank = False
+        else:
+            pieces = (piece for sentence in _SENTENCE_END.split(chunk) for piece in _cut(sentence, longest))
+            for number, piece in enumerate(pieces):
+                yield _Part(piece, after_blank, opens_line=number == 0, is_turn=_TURN.match(piece) is not None)
+                after_blank = False
+        at = end + 1
+
+
+def _cut(sentence: str, longest: int) -> Iterator[str]:
+    """Cuts a sentence between words into pieces of at most `longest` characters; a longer word stays whole."""
+    if len(sentence) <= longest:
+        yield sentence
+        return
+    start: int | None = None
+    end = 0
+    for word in re.finditer(r"\S++", sentence):
+        if start is not None and word.end() - start > longest:
+            yield sentence[start:end]
+            start = None
+        start = word.start() if start is None else start
+        end = word.end()
+    yield sentence[start:end]
+
+
+def _ends_of_blocks(lines: Sequence[str]) -> dict[int, int]:
+    """The last line of each block of code and displayed formula, by its first; what never ends is no block."""
+    marked = [index for index, line in enumerate(lines) if line and _MARK.search(line)]
+    closings: dict[str, list[int]] = {"```": [], "~~~": [], "$$": [], "\\[": []}
+    for index in marked:
+        line = lines[index]
+        if (fence := _FENCE.match(line)) is not None:
+            closings[fence[1]].append(index)
+        if line.count("$$") % 2:
+            closings["$$"].append(index)
+        if line.count("\\]") > line.count("\\["):
+            closings["\\["].append(index)
+    environments = _ends_of_environments(lines, marked)
+    ends: dict[int, int] = {}
+    last = -1
+    for index in marked:
+        if index <= last:
+            continue
+        line = lines[index]
+        if (fence := _FENCE.match(line)) is not None:
+            end = _next(closings[fence[1]], index)
+        elif line.count("$$") % 2:
+            end = _next(closings["$$"], index)
+        elif line.count("\\[") > line.count("\\]"):
+            end = _next(closings["\\["], index)
+        else:
+            end = environments.get(index)
+        if end is not None:
+            ends[index] = last = end
+    return ends
+
+
+def _ends_of_environments(lines: Sequence[str], marked: Sequence[int]) -> dict[int, int]:
+    """The line on which a LaTeX environment ends that begins on a line before, by that line; the outermost counts."""
+    ends: dict[int, int] = {}
+    open_at: list[int] = []
+    for index in marked:
+        change = lines[index].count("\\begin{") - lines[index].count("\\end{")
+        if change > 0:
+            open_at += [index] * change
+        for _ in range(min(-change, len(open_at))):
+            ends[open_at.pop()] = index
+    return ends
+
+
+def _next(sorted_lines: Sequence[int], after: int) -> int | None:
+    place = bisect_right(sorted_lines, after)
+    return sorted_lines[place] if place < len(sorted_lines) else None

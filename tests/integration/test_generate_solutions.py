@@ -22,15 +22,16 @@ from db.connect import open_database, reading, writing
 from db.models import Problem, ProblemSource, Run, Solution
 from db.models import Request as RequestRow
 from db.runs import ProblemSelection
-from generator.asking import Report
+from generator.asking import Report, run_task
 from generator.domain import draw_problems
-from generator.solutions import generate_solutions
+from generator.solutions import SolutionsTask, generate_solutions
 from stepmark.cli.main import app
 from stepmark.engine import Completion, EngineIdentity, Failure, Request, Sample, Sampling
 from stepmark.errors import InputError
 from stepmark.problems import family_hash, statement_hash
 from stepmark.prompts import Prompt, read_prompt
 from tests.completion_server import NO_FAULT, CompletionServer, Fault
+from tests.scripted_engine import ScriptedEngine
 
 ROOT = Path(__file__).parents[2]
 MODEL = str(ROOT / "examples" / "embedded" / "model")
@@ -433,3 +434,33 @@ def test_a_dry_run_on_the_command_line_says_what_would_be_asked(tmp_path: Path) 
         "cost unknown: give --price-in and --price-out (USD per million tokens)",
     ]
     database.dispose()
+
+
+def test_the_steps_of_a_reasoning_model_may_be_those_of_its_trace(database: sa.Engine) -> None:
+    add_problems(database, ["a"])
+    thought = "First, 9 + 7 = 16 and so on.\n\nWait, 2 are lost: 16 - 2 = 14."
+    samples = [
+        Sample("Step 1: It is 14.\n\n# Answer\n\n14", "stop", reasoning=thought),
+        Sample("", "length", reasoning="First, 9 +"),
+        Sample("Step 1: 9 + 5 = 14\n\n# Answer\n\n14", "stop"),
+    ]
+    engine = ScriptedEngine(lambda request, index: samples[index])
+    run_task(database, engine, SolutionsTask(PLAIN, Sampling(), 3, "m", trace=True))
+    with reading(database) as session:
+        rows = session.scalars(sa.select(Solution).order_by(Solution.solution_id)).all()
+    assert [(row.steps, row.answer, row.extra) for row in rows] == [
+        (["First, 9 + 7 = 16 and so on.", "Wait, 2 are lost: 16 - 2 = 14."], "14", {"steps_of": "reasoning"}),
+        (["First, 9 +"], None, {"steps_of": "reasoning", "is_truncated": True}),
+        (["9 + 5 = 14"], "14", None),
+    ]
+    assert rows[0].text == f"<think>\n{thought}\n</think>\n\nStep 1: It is 14.\n\n# Answer\n\n14"
+
+
+def test_without_trace_the_text_after_the_reasoning_is_the_solution(database: sa.Engine) -> None:
+    add_problems(database, ["a"])
+    engine = ScriptedEngine(lambda request, index: Sample("Step 1: It is 14.", "stop", reasoning="First, ..."))
+    run_task(database, engine, SolutionsTask(PLAIN, Sampling(), 1, "m"))
+    with reading(database) as session:
+        row = session.scalars(sa.select(Solution)).one()
+        reasoning = session.scalars(sa.select(RequestRow.reasoning)).one()
+    assert (row.text, row.steps, row.extra, reasoning) == ("Step 1: It is 14.", ["It is 14."], None, "First, ...")

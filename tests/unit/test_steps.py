@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepmark.answers import extract_answer
-from stepmark.steps import SplitSolution, bare_step, render_segments, render_solution, split_solution
+from stepmark.steps import (
+    SplitSolution,
+    bare_step,
+    render_segments,
+    render_solution,
+    split_reasoning_steps,
+    split_solution,
+)
 
 
 def _is_paragraph(text: str) -> bool:
@@ -100,3 +107,112 @@ def test_no_text_takes_longer_than_its_length_deserves(text: str) -> None:
     extract_answer(text)
     # Not a benchmark: it tells minutes from a fraction of a second.
     assert time.process_time() - started < 5
+
+
+FORMULA = "$$\na = b.\n\nWait, c\n$$"
+CODE = "```python\nx = 1\n\nprint(x)\n```"
+ALIGNED = "\\begin{align}\na &= b \\\\\n\n\\begin{pmatrix}1\n\\end{pmatrix}\n\nc\n\\end{align}"
+THOUGHT = st.lists(
+    LINE
+    | NEARLY_STRUCTURE
+    | st.sampled_from(
+        [
+            "",
+            FORMULA,
+            CODE,
+            ALIGNED,
+            "\\[\nx\n\n\\]",
+            "$$",
+            "```",
+            "~~~",
+            "\\[",
+            "\\end{a}",
+            "\\begin{a}",
+            "Wait, no. Hmm.",
+        ]
+    ),
+    max_size=30,
+).map("\n".join)
+
+
+@given(THOUGHT, st.integers(1, 60), st.integers(1, 80), st.integers(1, 9))
+def test_reasoning_steps_joined_are_the_reasoning_and_are_few_enough(
+    text: str, least: int, longest: int, most: int
+) -> None:
+    steps = split_reasoning_steps(text, least=least, longest=longest, most=most)
+    assert "".join("".join(steps).split()) == "".join(text.split())
+    assert [step for step in steps if not step or step != step.strip()] == []
+    assert len(steps) <= most
+
+
+@given(st.text(st.sampled_from("ab. \n"), max_size=400), st.integers(3, 40))
+def test_no_reasoning_step_is_longer_than_allowed_but_by_one_word(text: str, longest: int) -> None:
+    for step in split_reasoning_steps(text, longest=longest, most=10**6):
+        assert len(step) <= max(longest, max(len(word) for word in step.split()))
+
+
+@given(
+    st.lists(st.sampled_from([CODE, FORMULA, ALIGNED, "Then.", "Wait, no."]), min_size=1, max_size=12),
+    st.integers(1, 50),
+)
+def test_code_and_displayed_formulas_are_never_cut(parts: list[str], longest: int) -> None:
+    steps = split_reasoning_steps("\n\n".join(parts), least=1, longest=longest)
+    for block in (CODE, FORMULA, ALIGNED):
+        assert sum(step.count(block) for step in steps) == parts.count(block)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("", ()),
+        (" \n\n ", ()),
+        ("First.\n\nSecond.", ("First.", "Second.")),
+        ("It is 4. Wait, it is 5. So 5.", ("It is 4.", "Wait, it is 5. So 5.")),
+        ("It is 4.\nBut wait, is it?", ("It is 4.", "But wait, is it?")),
+        ("They await me. We wait.", ("They await me. We wait.",)),
+        ("Waiting is long. Actual.", ("Waiting is long. Actual.",)),
+        ("See:\n```\nWait, a\n\nb\n```\nend", ("See:\n```\nWait, a\n\nb\n```\nend",)),
+        ("never closed ```\n```\n\na\n\nb", ("never closed ```\n```", "a", "b")),
+        ("a\r\n\r\nb", ("a", "b")),
+    ],
+)
+def test_reasoning_steps_begin_where_the_thought_turns(text: str, steps: tuple[str, ...]) -> None:
+    assert split_reasoning_steps(text, least=1) == steps
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "ab ",
+        "\n",
+        " ",
+        "a.  ",
+        "Wait, ",
+        "$$\n",
+        "```\n",
+        "\\[\n",
+        "\\begin{a}\n",
+        "\\end{a}\n",
+        "So 1 + 1 is 2.\n\n",
+        "~~~\n$$\n",
+    ],
+)
+def test_no_reasoning_takes_longer_than_its_length_deserves(piece: str) -> None:
+    text = piece * (LONG // len(piece))
+    started = time.process_time()
+    split_reasoning_steps(text)
+    # Not a benchmark: it tells minutes from a fraction of a second.
+    assert time.process_time() - started < 5
+
+
+def test_a_megabyte_of_reasoning_is_split_at_once() -> None:
+    thought = (
+        "There are 3 boxes of 4, so $3 \\cdot 4 = 12$ in all. That leaves 2.\n\nWait, did I read that right? Yes.\n\n"
+    )
+    text = thought * (1_000_000 // len(thought))
+    started = time.process_time()
+    steps = split_reasoning_steps(text)
+    assert time.process_time() - started < 5
+    assert 500 <= len(steps) <= 1000

@@ -1,6 +1,6 @@
 """`stepmark generate alternatives`."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -37,8 +37,8 @@ def alternatives(
     from stepmark.prompts import read_prompt
 
     place: Place
-    if at == "all" or at == "first-error" or at == "before-error":
-        place = at
+    if at in ("all", "first-error", "before-error"):
+        place = cast(Place, at)
     elif at.isdecimal():
         place = int(at)
     else:

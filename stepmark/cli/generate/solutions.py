@@ -20,18 +20,25 @@ def solutions(
         str | None, typer.Option(help="Only problems of this source; * matches anything: 'gsm8k/*'.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")] = None,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace", help="Steps from the model's reasoning, where it gives one; the answer from its text."
+        ),
+    ] = False,
     db: Db = None,
     json: Json = False,
 ) -> None:
     """Samples step-by-step solutions of the problems in the database.
 
     Nothing is asked twice: the same command resumes a run that was stopped, and a larger --n asks only for more.
-    Failures are kept apart by kind and asked again by the next run.
+    Failures are kept apart by kind and asked again by the next run. A sample becomes one solution: --trace changes
+    nothing of those that are stored.
     """
     from db.runs import ProblemSelection
     from generator.solutions import SolutionsTask
     from stepmark.prompts import read_prompt
 
     selection = ProblemSelection(source, limit)
-    task = SolutionsTask(read_prompt(prompt), asking.sampling(), n, asking.model, selection)
+    task = SolutionsTask(read_prompt(prompt), asking.sampling(), n, asking.model, selection, trace)
     asking.run(task, db=db, json=json)
