@@ -47,7 +47,8 @@ def _print_report(report: "VerifyReport") -> None:
     unknown = {name: n for name, n in report.results.items() if name not in ("correct", "incorrect")}
     print_counts("verify", read=report.n_read, kept=report.n_known, dropped=unknown)
     print(f"  correct {report.results['correct']}, incorrect {report.results['incorrect']}")
-    print("  by rule: " + ", ".join(f"{rule} {count}" for rule, count in report.rules.most_common()))
+    if report.rules:
+        print("  by rule: " + ", ".join(f"{rule} {count}" for rule, count in report.rules.most_common()))
     if report.against_source:
         said = ", ".join(f"{count} {what}" for what, count in report.against_source.most_common())
         print(f"  against the source's own marks: {said}")
