@@ -58,7 +58,11 @@ def words_of(text: str) -> list[str]:
     >>> words_of("Tom has 1,200 eggs. Is x-2 > 3.5?")
     ['tom', 'has', '1,200', 'eggs', 'is', 'x', '-', '2', '>', '3.5']
     """
-    return [token for token in _TOKEN.findall(normalise_statement(text).casefold()) if token not in _SENTENCE_MARKS]
+    return _words(normalise_statement(text))
+
+
+def _words(normalised: str) -> list[str]:
+    return [token for token in _TOKEN.findall(normalised.casefold()) if token not in _SENTENCE_MARKS]
 
 
 def numbers_of(text: str) -> tuple[str, ...]:
@@ -67,11 +71,17 @@ def numbers_of(text: str) -> tuple[str, ...]:
     >>> numbers_of("Tom sells half of 1,200 eggs at $2.50, twice as many as thirty-two.")
     ('1/2', '1200', '5/2', '2', '32')
     """
-    return tuple(_plain(match.group()) for match in _NUMBER.finditer(normalise_statement(text)))
+    return _numbers(normalise_statement(text))
+
+
+def _numbers(normalised: str) -> tuple[str, ...]:
+    return tuple(_plain(match.group()) for match in _NUMBER.finditer(normalised))
 
 
 def _plain(number: str) -> str:
     bare = number.casefold().replace(",", "")
+    if bare.isdecimal() and bare.isascii():
+        return bare.lstrip("0") or "0"
     if bare[-1].isdigit():
         # Python reads no number of thousands of digits, and no such number needs another spelling.
         return str(Fraction(bare)) if bare.isascii() and len(bare) < 100 else bare
@@ -125,23 +135,24 @@ def find_duplicates(problems: Iterable[tuple[int, str]], *, threshold: float = T
     """
     found: dict[int, Duplicate] = {}
     first: dict[tuple[DuplicateRule, bytes], int] = {}
-    left: list[tuple[int, str, bytes]] = []
-    texts: dict[int, str] = {}
+    left: dict[int, tuple[str, bytes]] = {}
     for problem_id, statement in problems:
-        numbers = _digest("\n".join(numbers_of(statement)))
+        normalised = normalise_statement(statement)
+        words, numbers = _words(normalised), _digest("\n".join(_numbers(normalised)))
+        text = " ".join(words)
         keys: list[tuple[DuplicateRule, bytes]] = [
-            ("exact", _digest(" ".join(words_of(statement)))),
-            ("masked", _digest(masked_signature(statement)) + numbers),
+            ("exact", _digest(text)),
+            ("masked", _digest(masked_signature(normalised)) + numbers),
         ]
         known = next((key for key in keys if key in first), None)
         if known is None:
             first.update(dict.fromkeys(keys, problem_id))
-            left.append((problem_id, statement, numbers))
-            texts[problem_id] = statement
+            left[problem_id] = text, numbers
         else:
-            similarity = jaccard(shingles(words_of(statement)), shingles(words_of(texts[first[known]])))
+            earlier = left[first[known]][0].split(" ")
+            similarity = jaccard(shingles(words), shingles(earlier))
             found[problem_id] = Duplicate(problem_id, first[known], known[0], similarity)
-    near = {one.problem_id: one for one in _near(left, threshold)}
+    near = {one.problem_id: one for one in _near(list(left), list(left.values()), threshold)}
     for problem_id, one in found.items():
         if (other := near.get(one.kept_id)) is not None:
             found[problem_id] = Duplicate(problem_id, other.kept_id, one.rule, one.similarity)
@@ -149,19 +160,19 @@ def find_duplicates(problems: Iterable[tuple[int, str]], *, threshold: float = T
     return [one for _, one in order]
 
 
-def _near(problems: Sequence[tuple[int, str, bytes]], threshold: float) -> list[Duplicate]:
-    """The duplicates by similarity among problems, given with the hash of their numbers."""
+def _near(ids: Sequence[int], problems: Sequence[tuple[str, bytes]], threshold: float) -> list[Duplicate]:
+    """The duplicates by similarity among problems, given by their words and the hash of their numbers."""
     found: list[Duplicate] = []
     runs_of = _candidate_runs(problems)
     kept_of_run: dict[int, list[int]] = {}
     grams: dict[int, set[str]] = {}
     for place in sorted(runs_of):
-        mine = shingles(words_of(problems[place][1]))
+        mine = shingles(problems[place][0].split(" "))
         candidates = sorted({kept for run in runs_of[place] for kept in kept_of_run.get(run, ())})
         for kept in candidates:
             similarity = jaccard(mine, grams[kept])
             if similarity >= threshold:
-                found.append(Duplicate(problems[place][0], problems[kept][0], "minhash", similarity))
+                found.append(Duplicate(ids[place], ids[kept], "minhash", similarity))
                 break
         else:
             grams[place] = mine
@@ -170,16 +181,16 @@ def _near(problems: Sequence[tuple[int, str, bytes]], threshold: float) -> list[
     return found
 
 
-def _candidate_runs(problems: Sequence[tuple[int, str, bytes]]) -> dict[int, list[int]]:
+def _candidate_runs(problems: Sequence[tuple[str, bytes]]) -> dict[int, list[int]]:
     """Places of problems that share a band of their signatures and their numbers, each with its runs of such."""
     chunks = []
     each = iter(problems)
     while chunk := list(islice(each, _CHUNK)):
-        sets = [sorted(shingles(words_of(statement))) for _, statement, _ in chunk]
+        sets = [sorted(shingles(text.split(" "))) for text, _ in chunk]
         signatures = np.asarray(RMinHash.digests_from_token_sets(sets, _HASHES, 1), dtype=np.uint64)
         bands = signatures.reshape(len(chunk), _BANDS, _HASHES // _BANDS)
         # The numbers enter the key: thousands of problems of one template are no candidates for one another.
-        keys = np.frombuffer(b"".join(numbers for _, _, numbers in chunk), dtype=np.uint64).reshape(-1, 1)
+        keys = np.frombuffer(b"".join(numbers for _, numbers in chunk), dtype=np.uint64).reshape(-1, 1)
         for column in range(bands.shape[2]):
             keys = (keys ^ bands[:, :, column]) * np.uint64(0x9E3779B97F4A7C15)
             keys ^= keys >> np.uint64(29)
