@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from .connect import reading, writing
 from .models import Problem, Request, Run
 from .schema import utc_now
-from .selection import in_source
+from .selection import in_source, is_flagged, passing
 
 _CHUNK = 500
 """Rows of one look-up; SQLite takes a limited number of parameters."""
@@ -31,11 +31,22 @@ class ProblemSelection:
     """Name of a source (`gsm8k/test`), or a pattern with `*`; None takes every problem."""
     limit: int | None = None
     """The first so many problems; None takes all."""
+    min_pass: float | None = None
+    """Only problems of whose solutions at least this share is right, of those of known outcome as they stand."""
+    max_pass: float | None = None
+    """Only problems of whose solutions at most this share is right."""
+    with_flagged: bool = False
+    """Also problems that a filter found to repeat another, or one of a test set."""
 
     def query(self) -> sa.Select[int, str, str]:
         """Selects the columns of `ProblemToSolve`, without the limit."""
         query = sa.select(Problem.problem_id, Problem.statement, Problem.statement_hash)
-        return query.where(in_source(Problem.problem_id, self.source)).order_by(Problem.problem_id)
+        query = query.where(in_source(Problem.problem_id, self.source))
+        if not self.with_flagged:
+            query = query.where(~is_flagged(Problem.problem_id))
+        if self.min_pass is not None or self.max_pass is not None:
+            query = query.where(Problem.problem_id.in_(passing(self.min_pass, self.max_pass)))
+        return query.order_by(Problem.problem_id)
 
 
 @dataclass(frozen=True, slots=True)

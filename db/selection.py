@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from stepmark.errors import InputError
 
-from .models import ProblemSource, Solution
+from .models import ProblemFlag, ProblemSource, Solution
 
 
 def in_source(
@@ -21,6 +21,22 @@ def in_source(
     if pattern is None:
         return sa.true()
     return sa.exists().where(ProblemSource.problem_id == problem_id, name_like(ProblemSource.source, pattern))
+
+
+def is_flagged(
+    problem_id: sa.orm.InstrumentedAttribute[int] | sa.ColumnElement[int],
+) -> sa.ColumnElement[bool]:
+    """Whether a filter found that a problem should be left out."""
+    return sa.exists().where(ProblemFlag.problem_id == problem_id)
+
+
+def passing(least: float | None, most: float | None) -> sa.Select[int]:
+    """Selects the ids of problems whose pass rate, over solutions of known outcome, is in the range."""
+    rate = sa.func.avg(sa.case((Solution.outcome.is_(True), 1.0), else_=0.0))
+    query = sa.select(Solution.problem_id).where(Solution.outcome.is_not(None)).group_by(Solution.problem_id)
+    if least is not None:
+        query = query.having(rate >= least)
+    return query if most is None else query.having(rate <= most)
 
 
 def name_like(column: Any, pattern: str) -> sa.ColumnElement[bool]:

@@ -24,7 +24,7 @@ from stepmark.progress import Progress, silent
 from stepmark.splits import check_shares, split_of
 
 from .orm_rows import best_of_n_rows, orm_rows
-from .preference_rows import PreferenceOptions, choice_rows, has_margins, outcome_rows
+from .preference_rows import PreferenceOptions, choice_rows, first_error_rows, has_margins, outcome_rows
 from .prm_rows import PrmOptions, prm_rows
 from .selection import Counts, Selection, SetRow, TextForm
 
@@ -119,6 +119,8 @@ def export_preference(
     def rows(session: Session, counts: Counts) -> Iterator[SetRow]:
         if options.origin == "outcomes":
             return outcome_rows(session, selection, options, counts)
+        if options.origin == "first-errors":
+            return first_error_rows(session, selection, options, counts)
         return choice_rows(session, selection, options, counts, with_margin=with_margin)
 
     columns = (*PREFERENCE, MARGIN) if with_margin else PREFERENCE

@@ -1,11 +1,12 @@
-"""Rows of a preference set: from people's choices between two solutions, or from outcomes, right over wrong."""
+"""Rows of a preference set: from choices between two solutions, or derived from outcomes or from first errors."""
 
 import hashlib
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, product
-from typing import Any, Literal
+from itertools import combinations, groupby, product
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
@@ -34,20 +35,20 @@ _A, _B = aliased(Solution), aliased(Solution)
 class PreferenceOptions:
     """Where the pairs come from."""
 
-    origin: Literal["preferences", "outcomes"] = "preferences"
+    origin: Literal["preferences", "outcomes", "first-errors"] = "preferences"
     text: TextForm = "steps"
     annotators: tuple[str, ...] = ()
     """Only choices by these; empty: by all."""
     annotator_kinds: tuple[str, ...] = ()
     """Only choices by `person`, `program` or `model`; empty: by all."""
     max_pairs_per_problem: int = 16
-    """From outcomes: pairs of one problem at most, drawn with the seed."""
+    """From outcomes or first errors: pairs of one problem at most, drawn with the seed."""
     seed: int = 0
 
 
 def has_margins(session: Session, selection: Selection, options: PreferenceOptions) -> bool:
     """Whether any selected choice has a strength; all rows of the set then have a margin."""
-    if options.origin == "outcomes":
+    if options.origin != "preferences":
         return False
     strong = _choices(None, selection, options).where(
         Preference.strength.is_not(None), Preference.choice.in_(("a", "b"))
@@ -126,6 +127,81 @@ def outcome_rows(
                     )
 
 
+def first_error_rows(
+    session: Session, selection: Selection, options: PreferenceOptions, counts: Counts
+) -> Iterator[SetRow]:
+    """Yields pairs of each problem's distinct texts in which one solution goes right for longer, by step labels.
+
+    A solution without a wrong step goes right to its end. Of two with a wrong step, the better one has more right
+    steps before it, and a larger share of its steps; where these two disagree, or are equal, there is no pair.
+    Solutions whose labellers differ on the first error are left out, as are those that were not labelled to an end.
+    """
+    limits = RowLimits(selection, counts)
+    for page in pages(session):
+        first_errors: dict[int, set[int | None]] = {}
+        for solution_id, first_error in session.execute(_first_errors(page, selection, options)):
+            first_errors.setdefault(solution_id, set()).add(first_error)
+        rows = session.execute(solutions_of_page(page, selection)).all()
+        for problem_id, group in groupby(rows, key=lambda row: row.problem_id):
+            labelled: dict[str, tuple[Any, tuple[float, float]]] = {}
+            for row in group:
+                said = first_errors.get(row.solution_id)
+                text = whole_text(row, options.text)
+                if said is None or not row.steps or not text:
+                    continue
+                if len(said) > 1:
+                    counts.more["solutions_with_labellers_who_differ"] += 1
+                    continue
+                (first_error,) = said
+                n_right = math.inf if first_error is None else first_error
+                labelled.setdefault(text, (row, (n_right, n_right / len(row.steps))))
+            pairs = []
+            for (left, one), (right, other) in combinations(labelled.values(), 2):
+                counts.n_read += 1
+                if one[0] > other[0] and one[1] > other[1]:
+                    pairs.append((left, right))
+                elif one[0] < other[0] and one[1] < other[1]:
+                    pairs.append((right, left))
+                else:
+                    counts.dropped["neither_right_for_longer"] += 1
+            drawn = heapq.nsmallest(
+                options.max_pairs_per_problem, pairs, key=lambda pair: _lot(pair[0], pair[1], options.seed)
+            )
+            counts.dropped["over_max_pairs_per_problem"] += len(pairs) - len(drawn)
+            for chosen, rejected in drawn:
+                texts = whole_text(chosen, options.text), whole_text(rejected, options.text)
+                if limits.takes(problem_id, *texts):
+                    yield SetRow(
+                        family=chosen.family,
+                        row={"prompt": chosen.statement, "chosen": texts[0], "rejected": texts[1]},
+                        source=source_name(chosen, rejected),
+                        licence=joint_licence([chosen.licence, rejected.licence]),
+                    )
+
+
+def _first_errors(page: Page, selection: Selection, options: PreferenceOptions) -> sa.Select[int, int | None]:
+    query = (
+        sa.select(Annotation.solution_id, Annotation.first_error)
+        .join(Solution, Solution.solution_id == Annotation.solution_id)
+        .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
+        .where(
+            page.holds(Solution.problem_id),
+            is_selected(selection),
+            Annotation.kind == "steps",
+            Annotation.superseded_by_id.is_(None),
+            sa.or_(
+                Annotation.first_error.is_not(None),
+                Annotation.finish_reason == "solution",
+            ),
+        )
+    )
+    return _by_annotators(query, options)
+
+
+def _lot(chosen: Any, rejected: Any, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}:{chosen.text_hash}:{rejected.text_hash}".encode()).digest()
+
+
 def _distinct(rows: Sequence[Any], form: TextForm) -> list[Any]:
     first: dict[str, Any] = {}
     for row in rows:
@@ -138,8 +214,7 @@ def _drawn(right: Sequence[Any], wrong: Sequence[Any], options: PreferenceOption
 
     def lot(pair: tuple[int, int]) -> tuple[bytes, tuple[int, int]]:
         chosen, rejected = right[pair[0]], wrong[pair[1]]
-        named = f"{options.seed}:{chosen.text_hash}:{rejected.text_hash}"
-        return hashlib.sha256(named.encode()).digest(), pair
+        return _lot(chosen, rejected, options.seed), pair
 
     every = product(range(len(right)), range(len(wrong)))
     drawn = sorted(heapq.nsmallest(options.max_pairs_per_problem, every, key=lot))
@@ -183,6 +258,13 @@ def _choices(page: Page | None, selection: Selection, options: PreferenceOptions
     )
     if page is not None:
         query = query.where(page.holds(_A.problem_id))
+    return _by_annotators(query, options)
+
+
+_Query = TypeVar("_Query", bound=sa.Select[*tuple[Any, ...]])
+
+
+def _by_annotators(query: _Query, options: PreferenceOptions) -> _Query:
     if options.annotators:
         query = query.where(Annotator.name.in_(options.annotators))
     if options.annotator_kinds:

@@ -142,8 +142,12 @@ def preference(
     format: Format = "trl",
     file_format: FileFormat = "jsonl",
     origin: Annotated[
-        Literal["preferences", "outcomes"],
-        typer.Option("--from", help="Choices of annotators, or right over wrong solutions of a problem."),
+        Literal["preferences", "outcomes", "first-errors"],
+        typer.Option(
+            "--from",
+            help="Choices of annotators, right over wrong solutions of a problem, or those whose steps are right for "
+            "longer over others.",
+        ),
     ] = "preferences",
     source: Source = None,
     run: Run = None,
@@ -153,9 +157,9 @@ def preference(
     annotator: AnnotatorNames = None,
     annotator_kind: AnnotatorKinds = None,
     max_pairs_per_problem: Annotated[
-        int, typer.Option(min=1, help="--from outcomes: pairs of one problem at most.")
+        int, typer.Option(min=1, help="--from outcomes and first-errors: pairs of one problem at most.")
     ] = 16,
-    seed: Annotated[int, typer.Option(help="--from outcomes: another seed draws other pairs.")] = 0,
+    seed: Annotated[int, typer.Option(help="--from outcomes and first-errors: another seed draws other pairs.")] = 0,
     max_per_problem: MaxPerProblem = None,
     keep_duplicates: KeepDuplicates = False,
     rows_per_shard: RowsPerShard = 100_000,

@@ -13,6 +13,7 @@ from . import (
     doctor,
     evaluate,
     export,
+    filters,
     generate,
     imports,
     judges,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(generate.app, name="generate")
+app.add_typer(filters.app, name="filter")
 app.add_typer(runs.app, name="runs")
 app.add_typer(label.app, name="label")
 app.add_typer(train.app, name="train")

@@ -163,7 +163,13 @@ def test_the_run_is_recorded_so_that_it_can_be_repeated_and_is_found_again(datab
             "seed": 0,
             "json_schema": None,
         },
-        "selection": {"source": "toy", "limit": 1},
+        "selection": {
+            "source": "toy",
+            "limit": 1,
+            "min_pass": None,
+            "max_pass": None,
+            "with_flagged": False,
+        },
         "n": 3,
     }
 

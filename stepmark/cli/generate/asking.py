@@ -20,6 +20,7 @@ from stepmark.errors import EngineError, LimitReached, SettingsError
 
 if TYPE_CHECKING:
     from db.batches import BatchLedger
+    from db.runs import ProblemSelection
     from generator.asking import Report, Task
     from stepmark.engine import Engine, Sampling
 
@@ -218,6 +219,16 @@ def with_flags(command: Command) -> Command:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run  # type: ignore[return-value]
+
+
+def say_flagged(selection: "ProblemSelection", db: str | None) -> None:
+    """Says on stderr how many problems of a selection are left out because a filter flagged them."""
+    from db.connect import open_database
+    from db.flags import count_flagged
+
+    n_flagged = 0 if selection.with_flagged else count_flagged(open_database(database_url(db)), selection.source)
+    if n_flagged:
+        print(f"left out: {n_flagged:,} problems that repeat others (see `stepmark filter`)", file=sys.stderr)
 
 
 def print_report(report: "Report", *, json: bool) -> None:

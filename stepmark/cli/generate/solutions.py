@@ -6,7 +6,7 @@ import typer
 
 from stepmark.cli.options import Db, Json
 
-from .asking import Asking, with_flags
+from .asking import Asking, say_flagged, with_flags
 
 
 @with_flags
@@ -26,6 +26,15 @@ def solutions(
             "--trace", help="Steps from the model's reasoning, where it gives one; the answer from its text."
         ),
     ] = False,
+    min_pass: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Only problems of whose solutions this share is right.")
+    ] = None,
+    max_pass: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Only problems of whose solutions no more is right.")
+    ] = None,
+    with_flagged: Annotated[
+        bool, typer.Option("--with-flagged", help="Also problems that `stepmark filter` found to be repeats.")
+    ] = False,
     db: Db = None,
     json: Json = False,
 ) -> None:
@@ -39,6 +48,7 @@ def solutions(
     from generator.solutions import SolutionsTask
     from stepmark.prompts import read_prompt
 
-    selection = ProblemSelection(source, limit)
+    selection = ProblemSelection(source, limit, min_pass, max_pass, with_flagged)
+    say_flagged(selection, db)
     task = SolutionsTask(read_prompt(prompt), asking.sampling(), n, asking.model, selection, trace)
     asking.run(task, db=db, json=json)
