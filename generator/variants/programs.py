@@ -321,7 +321,7 @@ def _number(text: Any) -> Fraction | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     simple = value.limit_denominator(10**6)
-    return simple if abs(simple - value) <= Fraction(1, 10**9) * max(1, abs(value)) else value
+    return simple if abs(simple - value) <= max(Fraction(1), abs(value)) / 10**9 else value
 
 
 def _sized(text: Any) -> str:

@@ -245,6 +245,7 @@ FLOOD = RIGHT + "\nimport sys\nwhile True:\n    sys.stderr.write('x' * 9999)\n"
 WRONG_ANSWER = RIGHT.replace("pears - given\n", "pears - given - 1\n")
 WRONG_STATEMENT = RIGHT.replace("Ann", "Ben")
 UNUSED = RIGHT.replace("return pears - given", "return 7")
+READS_ONE = OTHER.replace("{b}", "5").replace(", b=5.0", "").replace("-= b", "-= 5")
 OVERFIT = RIGHT.replace("return pears - given", "return pears * given - 53")
 FORGED = "import os\nos.write(1, b'[' * 100000)\nos._exit(0)\n"
 HUGE = RIGHT.replace('return {"pears": pears', 'return {"pears": 10 ** 5000')
@@ -301,6 +302,7 @@ def test_two_programs_that_reproduce_the_original_and_agree_give_variants(databa
     ("first", "second", "reason"),
     [
         (RIGHT, WRONG_ANSWER, "one_program_only"),
+        (RIGHT, OVERFIT, "programs_disagree"),
         (RIGHT, RIGHT, "one_program_only"),
         (WRONG_ANSWER, WRONG_ANSWER + "#", "answer_not_reproduced"),
         (WRONG_STATEMENT, WRONG_STATEMENT, "statement_not_reproduced"),
@@ -344,12 +346,7 @@ def test_a_program_that_would_take_the_machine_is_ended(program: str, reason: st
 @pytest.mark.parametrize(
     ("first", "second", "refusal"),
     [
-        (RIGHT, OVERFIT, "programs_disagree"),
-        (
-            RIGHT.replace("rng.randint(2, pears - 1)", "4"),
-            OTHER.replace("{b}", "5").replace(", b=5.0", "").replace("-= b", "-= 5"),
-            "programs_read_otherwise",
-        ),
+        (RIGHT.replace("rng.randint(2, pears - 1)", "4"), READS_ONE, "programs_read_otherwise"),
         (HUGE, OTHER, "no_numbers_found"),
         (RIGHT.replace("rng.randint(2, pears - 1)", "pears + 1"), OTHER, "answer_not_positive"),
         (RIGHT.replace("rng.randint(2, pears - 1)", "pears - 7"), OTHER, "answer_unchanged"),
@@ -416,7 +413,7 @@ def test_the_majoritys_answer_alone_is_taken_only_where_silver_is_allowed(databa
 
 
 def test_a_problem_whose_answer_is_only_a_majoritys_is_in_no_test_split(database: sa.Engine, tmp_path: Path) -> None:
-    """The same solutions, exported twice: all of a variant's go once its answer is silver, from the test split only."""
+    """The same solutions, exported twice: once the answers are silver, the test split is empty and no other."""
     add(database, *((f"{PEARS} {number}", "7") for number in range(40)))
     with writing(database) as session:
         for problem_id in session.scalars(sa.select(Problem.problem_id)).all():
