@@ -1,5 +1,6 @@
 """Variants into the database: what is kept and why the rest is not, trust, families, resuming, hostile programs."""
 
+import hashlib
 import json
 import os
 import re
@@ -177,8 +178,10 @@ def test_a_template_gives_variants_where_it_reproduces_its_original(database: sa
     for variant, source, _ in found:
         match = re.fullmatch(r"Tom buys (\d+) boxes of 6 eggs at \$(\d\.\d\d) a box\. What .*", variant.statement)
         assert match is not None
+        assert source.extra is not None
         assert source.extra == {
             "template": "t.jsonl:1",
+            "template_hash": hashlib.sha256(json.dumps(EGG_TEMPLATE).encode()).hexdigest()[:32],
             "parameters": {"boxes": match[1], "price": source.extra["parameters"]["price"]},
             "seed": 0,
         }
