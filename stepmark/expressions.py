@@ -135,10 +135,10 @@ def _check(node: ast.expr, names: frozenset[str], used: set[str]) -> _Kind:
             raise InputError("mixes numbers and conditions; compare numbers, and join conditions by `and` or `or`")
 
     match node:
-        case ast.Constant(value=bool() | None):
-            raise InputError(f"holds {node.value}; it may hold only numbers")
-        case ast.Constant(value=int() | float()):
-            if not math.isfinite(node.value) or _is_too_large(_constant(node)):
+        case ast.Constant(value=bool()):
+            raise InputError(f"holds {node.value!r}; it may hold only numbers")
+        case ast.Constant(value=int() | float() as number):
+            if not math.isfinite(number) or _is_too_large(_constant(node)):
                 raise InputError("holds too large a number")
             return "number"
         case ast.Name():

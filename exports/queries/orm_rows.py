@@ -40,6 +40,7 @@ def orm_rows(session: Session, selection: Selection, text: TextForm, counts: Cou
                 row={"prompt": row.statement, "completion": completion, "label": row.outcome},
                 source=source_name(row),
                 licence=row.licence,
+                trust=row.reference_trust,
             )
 
 
@@ -67,6 +68,7 @@ def best_of_n_rows(session: Session, selection: Selection, text: TextForm, count
             },
             source=source_name(*kept),
             licence=joint_licence([row.licence for row in kept]),
+            trust=kept[0].reference_trust,
         )
 
 
@@ -87,6 +89,7 @@ def solutions_of_page(page: Page, selection: Selection) -> sa.Select[*tuple[Any,
             Problem.statement,
             Problem.statement_hash,
             Problem.family,
+            Problem.reference_trust,
         )
         .join(Problem, Problem.problem_id == Solution.problem_id)
         .where(page.holds(Solution.problem_id), is_selected(selection))

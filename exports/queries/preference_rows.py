@@ -87,7 +87,7 @@ def choice_rows(
                 cells: dict[str, Any] = {"prompt": row.statement, "chosen": chosen, "rejected": rejected}
                 if with_margin:
                     cells["margin"] = float(row.strength or 0)
-                yield SetRow(row.family, cells, source, licence)
+                yield SetRow(row.family, cells, source, licence, trust=row.reference_trust)
 
 
 def outcome_rows(
@@ -124,6 +124,7 @@ def outcome_rows(
                         row={"prompt": chosen.statement, "chosen": texts[0], "rejected": texts[1]},
                         source=source_name(chosen, rejected),
                         licence=joint_licence([chosen.licence, rejected.licence]),
+                        trust=chosen.reference_trust,
                     )
 
 
@@ -246,6 +247,7 @@ def _choices(page: Page | None, selection: Selection, options: PreferenceOptions
             Preference.strength,
             Problem.statement,
             Problem.family,
+            Problem.reference_trust,
             *sides,
         )
         .select_from(_A)

@@ -70,6 +70,7 @@ def prm_rows(session: Session, selection: Selection, options: PrmOptions, counts
                     row={"prompt": row.statement, "completions": completions, "labels": marks},
                     source=source_name(row),
                     licence=row.licence,
+                    trust=row.reference_trust,
                 )
 
 
@@ -124,6 +125,7 @@ def _annotations(page: Page, selection: Selection, options: PrmOptions) -> sa.Se
             Solution.licence,
             Problem.statement,
             Problem.family,
+            Problem.reference_trust,
         ),
         page,
         selection,

@@ -57,6 +57,8 @@ class SetRow:
     licence: str | None
     is_aside: bool = False
     """A tie: kept beside the set."""
+    trust: str | None = None
+    """How the reference answer of its problem is known, as `Problem.reference_trust` says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from stepmark.variants import (
 
 from ..asking import Answer, Answers, Dropped, Question, Script
 from .solving import Solving
-from .task import Made
+from .task import Made, asked_as
 
 _TRIES = 20
 """Draws for one variant at most."""
@@ -128,7 +128,7 @@ class _Program:
     """A program that reproduces the original statement."""
 
     source: str
-    request_id: int | None
+    answer: Answer
     template: StatementTemplate
     original: Mapping[str, Number]
     is_right: bool
@@ -139,7 +139,7 @@ class _Program:
     def record(self) -> dict[str, Any]:
         """What is stored of it beside a variant."""
         digest = hashlib.sha256(self.source.encode("utf-8", "replace")).hexdigest()[:32]
-        return {"hash": digest, "request_id": self.request_id}
+        return {"hash": digest, **asked_as(self.answer)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +153,20 @@ class _Drawn:
         return {name: str(value) for name, value in self.values.items()}
 
 
-def _agreeing(parent: Parent, first: _Program, second: _Program) -> Made:
-    """Takes for each variant the first numbers that fit and on which the two programs agree."""
+def _agreeing(parent: Parent, first: _Program, second: _Program) -> Made | Dropped:
+    """Takes for each variant the first numbers that fit, where the two programs agree on all numbers that fit.
+
+    To take those on which they happen to agree would keep the accidents of a wrong program.
+    """
+    fitting = [one for draws in first.draws.values() for one in draws if _refusal(parent, one.posed, ()) is None]
+    theirs = dict(zip(map(id, fitting), _second_answers(second, fitting), strict=True))
+    if "programs_disagree" in theirs.values():
+        return Dropped("programs_disagree")
     made, known = Made(), list(parent.known)
-    drawn = [one for draws in first.draws.values() for one in draws]
-    theirs = dict(zip(map(id, drawn), _second_answers(second, drawn), strict=True))
     for index, draws in first.draws.items():
         refusals = Counter[str]()
         for one in draws:
-            refusal = theirs[id(one)] or _refusal(parent, one.posed, known)
+            refusal = _refusal(parent, one.posed, known) or theirs[id(one)]
             if refusal is None:
                 known.append(one.posed.statement)
                 extra = {"parameters": one.parameters(), "programs": [first.record(), second.record()]}
@@ -277,7 +282,7 @@ def _read_program(parent: Parent, answer: Answer, seeds: Mapping[int, Sequence[s
         ]
         for index, of_index in seeds.items()
     }
-    return _Program(blocks[0], answer.request_id, template, original, is_right, by_index)
+    return _Program(blocks[0], answer, template, original, is_right, by_index)
 
 
 def _run(source: str, *, seeds: Sequence[str] = (), cases: Sequence[Mapping[str, str]] = ()) -> dict[str, Any] | str:
@@ -316,7 +321,7 @@ def _number(text: Any) -> Fraction | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     simple = value.limit_denominator(10**6)
-    return simple if abs(simple - value) <= Fraction(1, 10**9) * max(1, abs(value)) else value
+    return simple if abs(simple - value) <= max(Fraction(1), abs(value)) / 10**9 else value
 
 
 def _sized(text: Any) -> str:

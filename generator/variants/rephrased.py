@@ -16,7 +16,7 @@ from stepmark.variants import refuse_new_words
 
 from ..asking import Answer, Dropped, Question, Script
 from .solving import Solving
-from .task import Made
+from .task import Made, asked_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Rephrased:
                 made.refused[refusal] += 1
                 continue
             extra = {
-                "request_id": rewritings[index].request_id,
+                **asked_as(rewritings[index]),
                 "n_solutions": self.solving.n,
                 "n_right": one.n_right(parent.reference_answer),
             }

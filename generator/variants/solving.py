@@ -11,7 +11,7 @@ from stepmark.engine import Message, Sampling
 from stepmark.prompts import Prompt
 from stepmark.steps import split_solution
 
-from ..asking import Answers, Question
+from ..asking import Answer, Answers, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Said:
     is_failure: bool = False
 
 
-def read_answer(answer: Any) -> Said:
+def read_answer(answer: Answer) -> Said:
     """The final answer of a sampled solution."""
     text = answer.text
     if text is None:

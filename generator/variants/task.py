@@ -17,7 +17,7 @@ from db.connect import writing
 from db.runs import ProblemSelection
 from db.variants import NewVariant, Parent, add_variants, count_parents, iterate_parents
 
-from ..asking import Dropped, Report, Script
+from ..asking import Answer, Dropped, Report, Script
 
 
 @dataclass(slots=True)
@@ -27,6 +27,11 @@ class Made:
     variants: list[NewVariant] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     """Wanted variants that there are none of, by reason."""
+
+
+def asked_as(answer: Answer) -> dict[str, Any]:
+    """What a variant's source row says of a sample that it was made from: the key of the row of `requests`."""
+    return {"payload_hash": answer.payload_hash, "sample_index": answer.sample_index}
 
 
 class Way(Protocol):

@@ -6,6 +6,7 @@ statement read by its places, the answer by its expression. Problems of the embe
 themselves, with an exact checker.
 """
 
+import hashlib
 import json
 import random
 from collections import Counter, defaultdict
@@ -50,6 +51,8 @@ class Template:
 
     where: str
     """File and line."""
+    line_hash: str
+    """Of the line's text."""
     problem: int | str
     """The problem's id, or the hash of its statement."""
     statement: StatementTemplate
@@ -57,6 +60,10 @@ class Template:
     """What each may be."""
     conditions: tuple[Expression, ...]
     answer: Expression
+
+    def record(self) -> dict[str, str]:
+        """What is stored of it beside a variant."""
+        return {"template": self.where, "template_hash": self.line_hash}
 
     def answer_to(self, values: Mapping[str, Fraction]) -> str | None:
         """The answer; None where a condition does not hold, or there is none."""
@@ -84,7 +91,7 @@ class Templates:
 
     def record(self) -> dict[str, Any]:
         """All that is needed to make the same again."""
-        return {"templates": [template.where for template in self.templates], "seed": self.seed}
+        return {"templates": [template.record() for template in self.templates], "seed": self.seed}
 
     def work(self, parent: Parent, indices: Sequence[int]) -> Script[Made]:
         """Draws new numbers for a problem; asks nothing."""
@@ -150,7 +157,7 @@ def _draw_template(
     answer = template.answer_to(values)
     if answer is None:
         return None
-    extra = {"template": template.where, "parameters": {name: str(value) for name, value in values.items()}}
+    extra = {**template.record(), "parameters": {name: str(value) for name, value in values.items()}}
     return Posed(template.statement.fill(values, original), answer), extra
 
 
@@ -180,7 +187,7 @@ def read_templates(path: Path) -> list[Template]:
             continue
         where = f"{path.name}:{number}"
         try:
-            templates.append(_read_template(json.loads(line), where))
+            templates.append(_read_template(json.loads(line), where, hashlib.sha256(line.encode()).hexdigest()[:32]))
         except json.JSONDecodeError as err:
             raise InputError(f"{where}: this is no JSON ({err}); write one object in each line") from err
         except (InputError, RecursionError) as err:
@@ -188,7 +195,7 @@ def read_templates(path: Path) -> list[Template]:
     return templates
 
 
-def _read_template(row: Any, where: str) -> Template:
+def _read_template(row: Any, where: str, line_hash: str) -> Template:
     if not isinstance(row, dict):
         raise InputError("this is no JSON object")
     if strange := row.keys() - _FIELDS:
@@ -211,6 +218,7 @@ def _read_template(row: Any, where: str) -> Template:
             raise InputError(f"the condition {condition.text!r} is a number; compare it with something")
     return Template(
         where,
+        line_hash,
         row["problem_id"] if "problem_id" in row else statement_hash(_text(row, "statement")),
         statement,
         {name: _choices(name, choices) for name, choices in variables.items()},
