@@ -50,6 +50,7 @@ def judges_verdicts(
     found: dict[int, list[Verdict]] = defaultdict(list)
     ids = list(solution_ids)
     for start in range(0, len(ids), _CHUNK):
-        for solution_id, *said in session.execute(query.where(Critique.solution_id.in_(ids[start : start + _CHUNK]))):
-            found[solution_id].append(Verdict(*said))
+        chunk = query.where(Critique.solution_id.in_(ids[start : start + _CHUNK]))
+        for solution_id, verdict, first_error in session.execute(chunk):
+            found[solution_id].append(Verdict(verdict, first_error))
     return dict(found)
