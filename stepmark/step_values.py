@@ -4,11 +4,12 @@ Pure arithmetic on counts. A value belongs to a prefix and is named by the index
 problem itself, before any step, has the index `START`.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from .intervals import share
 
 START = -1
 """The index of the empty prefix: its value is how often the problem is solved at all."""
@@ -52,17 +53,15 @@ class StepValue:
         """
         return self.n_right / self.n_rollouts
 
-    def interval(self, z: float = 1.96) -> tuple[float, float]:
-        """Wilson's interval for the share: where the true one lies, by default with 95 % confidence.
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the true share lies with 95 % confidence (Wilson).
 
-        >>> [round(bound, 3) for bound in StepValue(0, 8).interval()]
+        >>> [round(bound, 3) for bound in StepValue(0, 8).interval]
         [0.0, 0.324]
         """
-        n, share = self.n_rollouts, self.soft
-        centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        # Rounding must not put the bounds beside the share, nor outside 0 to 1.
-        return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+        found = share(self.n_right, self.n_rollouts)
+        return found.low, found.high
 
 
 @dataclass(frozen=True, slots=True)

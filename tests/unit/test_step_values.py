@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stepmark.step_values import START, Decision, StepValue, consensus, first_error, majority
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "mr_gsm8k_verdicts.json"
+FIXTURE = Path(__file__).parents[1] / "data" / "mr_gsm8k" / "verdicts.json"
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (-1, 8), (9, 8), (4, 8, 5), (0, 8, -1)])
@@ -20,16 +20,16 @@ def test_counts_that_cannot_be_are_refused(counts: tuple[int, ...]) -> None:
 
 
 def test_the_interval_is_wilsons() -> None:
-    # Wilson 1927: (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n), here for 2 of 8 with z = 2:
-    # (0.25 + 0.25 ± 2 sqrt(0.1875/8 + 4/256)) / 1.5 = (0.5 ± 2 * 0.19764) / 1.5
-    assert StepValue(2, 8).interval(2.0) == pytest.approx((0.0698, 0.5969), abs=1e-4)
-    assert StepValue(8, 8).interval()[1] == 1.0
+    # Wilson 1927: (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n), for 2 of 8 with z² = 3.8415:
+    # (0.25 + 0.2401 ± 1.96 sqrt(0.1875/8 + 3.8415/256)) / 1.4802 = (0.4901 ± 0.3843) / 1.4802
+    assert StepValue(2, 8).interval == pytest.approx((0.0715, 0.5907), abs=1e-4)
+    assert StepValue(8, 8).interval[1] == 1.0
 
 
 @given(n=st.integers(1, 300), data=st.data())
 def test_the_interval_holds_the_share_and_is_never_a_point(n: int, data: st.DataObject) -> None:
     value = StepValue(data.draw(st.integers(0, n)), n)
-    low, high = value.interval()
+    low, high = value.interval
     assert 0 <= low <= value.soft <= high <= 1
     assert high - low > 0
 
