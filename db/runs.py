@@ -14,11 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from .bulk import table_of
 from .connect import reading, writing
 from .models import Problem, Request, Run
 from .schema import utc_now
 from .selection import in_source, is_flagged, passing
 
+_REQUESTS = table_of(Request)
 _CHUNK = 500
 """Rows of one look-up; SQLite takes a limited number of parameters."""
 
@@ -241,14 +243,14 @@ def store_requests(session: Session, rows: Sequence[Mapping[str, Any]]) -> dict[
     """
     if not rows:
         return {}
+    # The table, not the model: the session's own way through the model takes twice as long.
     is_sqlite = session.get_bind().dialect.name == "sqlite"
-    insert = sqlite.insert(Request) if is_sqlite else postgresql.insert(Request)
+    insert = sqlite.insert(_REQUESTS) if is_sqlite else postgresql.insert(_REQUESTS)
     key = ("payload_hash", "sample_index")
     replaced = {name: insert.excluded[name] for name in rows[0] if name not in key} | {"created_at": utc_now()}
-    upsert = insert.on_conflict_do_update(index_elements=key, set_=replaced, where=Request.status == "failed")
-    stored = session.execute(
-        upsert.returning(Request.payload_hash, Request.sample_index, Request.request_id), list(rows)
-    )
+    upsert = insert.on_conflict_do_update(index_elements=key, set_=replaced, where=_REQUESTS.c.status == "failed")
+    columns = (_REQUESTS.c.payload_hash, _REQUESTS.c.sample_index, _REQUESTS.c.request_id)
+    stored = session.connection().execute(upsert.returning(*columns), list(rows))
     return {(payload_hash, sample_index): request_id for payload_hash, sample_index, request_id in stored}
 
 
