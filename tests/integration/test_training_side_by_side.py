@@ -1,5 +1,6 @@
 """Training in several processes: what is left when one refuses, one is killed, or somebody presses Ctrl-C."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -73,13 +74,17 @@ except KeyboardInterrupt:
         start_new_session=True,
     )
     logs = [tmp_path / kind / "log.jsonl" for kind in ("prm", "orm")]
-    end = time.monotonic() + 60
-    while not all(log.exists() and log.stat().st_size for log in logs):
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
-    _, err = process.communicate(timeout=60)
+    end = time.monotonic() + 180  # three processes start and load torch
+    try:
+        while not all(log.exists() and log.stat().st_size for log in logs):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+        _, err = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # it would train for ever
     assert (process.returncode, err) == (130, "")
     assert all((log.parent / "checkpoint.pt").exists() for log in logs)
     assert not (tmp_path / "bt").exists()  # it was handed out, and not begun

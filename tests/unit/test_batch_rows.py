@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generator.engines.batch_rows import read_row, stretches, write_row
-from generator.engines.chat_format import Trouble
+from generator.engines.chat_format import Drawn, Trouble
 from stepmark.engine import Message, Request, Sample, Sampling
 
 HASH = "0123456789abcdef" * 2
@@ -41,9 +41,9 @@ def test_a_row_says_what_it_asks_and_its_answer_is_read_back(text: str, first: i
     )
     assert row is not None
     assert (row.payload_hash, row.indices) == (HASH, range(first, first + n))
-    assert isinstance(row.found, list)
-    assert [sample.text for sample in row.found if isinstance(sample, Sample)] == [f"t{i}" for i in range(n)]
-    assert (row.used.n_prompt_tokens, row.used.n_completion_tokens) == (3, n)
+    assert isinstance(row.found, Drawn)
+    assert [sample.text for sample in row.found.samples if isinstance(sample, Sample)] == [f"t{i}" for i in range(n)]
+    assert row.found.usage == {"prompt_tokens": 3, "completion_tokens": n}
 
 
 @given(st.binary())
