@@ -76,7 +76,7 @@ def stepmark(url: str, n: int, concurrency: int, database_url: str) -> Callable[
     from db.bulk import bulk_insert, table_of
     from db.connect import open_database, writing
     from db.models import Problem
-    from generator.engines import open_engine
+    from generator.engines.openai import OpenAIEngine
     from generator.solutions import generate_solutions
     from stepmark.engine import Sampling
     from stepmark.prompts import Prompt
@@ -90,7 +90,7 @@ def stepmark(url: str, n: int, concurrency: int, database_url: str) -> Callable[
         bulk_insert(session, table_of(Problem), list(rows))
 
     def work() -> int:
-        with closing(open_engine("openai", "m", base_url=url, concurrency=concurrency)) as engine:
+        with closing(OpenAIEngine("m", base_url=url, concurrency=concurrency)) as engine:
             prompt = Prompt("bench", PROMPT + "{problem}")
             sampling = Sampling(max_tokens=MAX_TOKENS)
             report = generate_solutions(database, engine, n=1, prompt=prompt, sampling=sampling)
