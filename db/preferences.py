@@ -22,7 +22,7 @@ from .annotations import annotator_id
 from .bulk import bulk_insert, table_of
 from .connect import reading
 from .models import Annotation, Annotator, Preference, Problem, Run, Solution
-from .selection import name_like, solution_in_source
+from .selection import check_sources, name_like, solution_in_source
 
 _PROBLEMS_OF_CHUNK = 100
 _CHUNK = 500
@@ -70,7 +70,14 @@ class PairToJudge:
 
 
 def count_pairs(engine: sa.Engine, selection: PairSelection, run_id: int | None) -> int:
-    """How many pairs `iterate_pairs` yields."""
+    """How many pairs `iterate_pairs` yields.
+
+    Raises:
+        InputError: No source is named as the selection says.
+    """
+    if selection.source is not None:
+        with reading(engine) as session:
+            check_sources(session, [selection.source])
     return sum(len(pairs) for pairs in _open_pairs(engine, selection, run_id))
 
 

@@ -18,7 +18,7 @@ from .bulk import table_of
 from .connect import reading, writing
 from .models import Problem, Request, Run
 from .schema import utc_now
-from .selection import in_source, is_flagged, passing
+from .selection import check_sources, in_source, is_flagged, passing
 
 _REQUESTS = table_of(Request)
 _CHUNK = 500
@@ -61,8 +61,14 @@ class ProblemToSolve:
 
 
 def count_problems(engine: sa.Engine, selection: ProblemSelection) -> int:
-    """Counts the problems of a selection."""
+    """Counts the problems of a selection.
+
+    Raises:
+        InputError: No source is named as the selection says.
+    """
     with reading(engine) as session:
+        if selection.source is not None:
+            check_sources(session, [selection.source])
         found = session.scalar(sa.select(sa.func.count()).select_from(selection.query().order_by(None).subquery()))
     return found or 0 if selection.limit is None else min(found or 0, selection.limit)
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased
 
 from .connect import reading
 from .models import Problem, Solution
-from .selection import name_like, solution_in_source
+from .selection import check_sources, name_like, solution_in_source
 
 _CHUNK = 500
 
@@ -51,7 +51,11 @@ class Subject:
 def count_subjects(
     engine: sa.Engine, selection: SolutionSelection, *, unless: sa.ColumnElement[bool] | None = None
 ) -> int:
-    """How many solutions `iterate_subjects` yields."""
+    """How many solutions `iterate_subjects` yields.
+
+    Raises:
+        InputError: No source is named as the selection says.
+    """
     query = _ids(selection)
     if selection.limit is not None:
         query = query.order_by(Solution.solution_id).limit(selection.limit)
@@ -62,6 +66,8 @@ def count_subjects(
     if unless is not None:
         counted = counted.where(~unless)
     with reading(engine) as session:
+        if selection.source is not None:
+            check_sources(session, [selection.source])
         return session.scalar(counted) or 0
 
 

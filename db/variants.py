@@ -15,6 +15,7 @@ from .connect import reading
 from .models import Problem, ProblemSource
 from .problems import lock_imports
 from .runs import ProblemSelection
+from .selection import check_sources
 
 _CHUNK = 500
 
@@ -58,13 +59,19 @@ def source_of(kind: str) -> str:
 
 
 def count_parents(engine: sa.Engine, selection: ProblemSelection, *, kind: str, n: int) -> int:
-    """How many problems `iterate_parents` yields."""
+    """How many problems `iterate_parents` yields.
+
+    Raises:
+        InputError: No source is named as the selection says.
+    """
     chosen = _chosen(selection)
     if selection.limit is not None:
         chosen = chosen.limit(selection.limit)
     found = chosen.subquery()
     lacking = sa.select(sa.func.count()).select_from(found).where(_n_variants(found.c.problem_id, kind) < n)
     with reading(engine) as session:
+        if selection.source is not None:
+            check_sources(session, [selection.source])
         return session.scalar(lacking) or 0
 
 

@@ -148,7 +148,7 @@ class Report:
     kind: str
     unit: str
     run_id: int | None = None
-    """None of a dry run."""
+    """None of a dry run of what was never begun."""
     status: str = "running"
     """`done`, `stopped` (by Ctrl-C), `budget` (a limit is reached), `failed` (the engine cannot go on), `dry run`."""
     n_items: int = 0
@@ -239,14 +239,16 @@ def run_task(
     """
     record = {"engine": asdict(engine.identity), **task.record()}
     run_key = hashlib.sha256(json.dumps([task.kind, record], sort_keys=True).encode()).hexdigest()[:32]
+    run_id = find_run(database, run_key)
+    # Counted before a new run is written down, too: what cannot be selected begins none.
+    report = Report(task.kind, task.unit, run_id, n_items=task.count(database, run_id))
     if is_dry_run:
-        run_id = find_run(database, run_key)
-        report = Report(task.kind, task.unit, n_items=task.count(database, run_id))
         job = _Job(database, engine, task, report, Meter(limits.prices), redo_truncated, run_id)
         report.estimate = job.estimate()
         report.status = "dry run"
         return report
-    run_id = start_run(
+    is_new = run_id is None
+    run_id = report.run_id = start_run(
         database,
         run_key,
         kind=task.kind,
@@ -254,7 +256,8 @@ def run_task(
         model=engine.identity.model,
         record=record,
     )
-    report = Report(task.kind, task.unit, run_id, n_items=task.count(database, run_id))
+    if is_new:
+        report.n_items = task.count(database, run_id)
     meter = Meter(limits)
     meter.start_from(usage_of(database, run_id))
     job = _Job(database, engine, task, report, meter, redo_truncated, run_id)

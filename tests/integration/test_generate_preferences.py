@@ -257,7 +257,8 @@ def test_pairs_follow_the_rule_and_no_text_stands_against_itself(database: sa.En
     assert pairs(rule="random", generator="gen-1") == 10 + 1
     assert pairs(rule="random", per_problem=2) == 3
     assert pairs(rule="random", limit=5) == 5
-    assert pairs(rule="random", source="nowhere") == 0
+    with pytest.raises(InputError, match="no source is named like 'nowhere'"):
+        pairs(rule="random", source="nowhere")
     with pytest.raises(SettingsError, match="'best' is no rule"):
         pairs(rule="best")
 

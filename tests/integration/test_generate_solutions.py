@@ -470,3 +470,11 @@ def test_without_trace_the_text_after_the_reasoning_is_the_solution(database: sa
         row = session.scalars(sa.select(Solution)).one()
         reasoning = session.scalars(sa.select(RequestRow.reasoning)).one()
     assert (row.text, row.steps, row.extra, reasoning) == ("Step 1: It is 14.", ["It is 14."], None, "First, ...")
+
+
+def test_a_source_that_nobody_has_is_refused_and_begins_no_run(database: sa.Engine) -> None:
+    add_problems(database, ["a"], "gsm8k/test")
+    with pytest.raises(InputError, match=r"no source is named like 'gsm8k/tset'; there are: gsm8k/test"):
+        generate(database, FakeEngine(), selection=ProblemSelection("gsm8k/tset"))
+    with reading(database) as session:
+        assert session.scalars(sa.select(Run)).all() == []

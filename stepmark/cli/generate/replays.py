@@ -34,4 +34,5 @@ def replays(
         print_json(fields_of(report))
         return
     print_counts("solutions", read=report.n_read, kept=report.n_replayed, dropped=report.dropped)
-    print("stored: " + ", ".join(f"{count:,} {what}" for what, count in report.counts.items()))
+    if report.counts:
+        print("stored: " + ", ".join(f"{count:,} {what}" for what, count in report.counts.items()))
