@@ -25,32 +25,30 @@ PLACES = ("problem", "steps", "critique", "verdict")
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A critique with what its critics said."""
+class Answered:
+    """A critique with what was answered about it."""
 
     critique: CritiqueToUse
     answers: Answers
 
 
 @dataclass(frozen=True, slots=True)
-class MetaTask:
-    """`n` critiques of each critique with a readable verdict."""
+class AboutCritiques:
+    """What tasks about critiques share: `n` samples of one question about each."""
 
     prompt: Prompt
     sampling: Sampling
     n: int
     model: str
+    """Named as the writer of what is stored."""
     selection: CritiqueSelection
     max_chars: int = MAX_CHARS
 
-    kind = "critiques"
     unit = "critiques"
-    product = Critique
 
     def record(self) -> dict[str, Any]:
         """All that is needed to repeat it."""
         return {
-            "critic": "meta",
             "prompt": self.prompt.record(),
             "sampling": asdict(self.sampling),
             "selection": asdict(self.selection),
@@ -66,15 +64,27 @@ class MetaTask:
         """Critiques of the selection, in the order of their ids."""
         return iterate_critiques(database, self.selection)
 
-    def work(self, item: CritiqueToUse) -> Script[Judged]:
-        """Asks once for all critiques of a critique."""
-        if (reason := refusal(item, self.max_chars)) is not None:
+    def work(self, item: CritiqueToUse) -> Script[Answered]:
+        """Asks once for all samples about a critique."""
+        if (reason := _refusal(item, self.max_chars)) is not None:
             return Dropped(reason)
-        messages = (Message("user", self.prompt.fill(filled(item))),)
+        messages = (Message("user", self.prompt.fill(_filled(item))),)
         (answers,) = yield [Question(messages, self.sampling, self.n, item.problem_id)]
-        return Judged(item, answers)
+        return Answered(item, answers)
 
-    def store(self, session: Session, run_id: int, results: Sequence[Judged]) -> Mapping[str, int]:
+
+@dataclass(frozen=True, slots=True)
+class MetaTask(AboutCritiques):
+    """`n` critiques of each critique with a readable verdict."""
+
+    kind = "critiques"
+    product = Critique
+
+    def record(self) -> dict[str, Any]:
+        """All that is needed to repeat it."""
+        return {"critic": "meta", **AboutCritiques.record(self)}
+
+    def store(self, session: Session, run_id: int, results: Sequence[Answered]) -> Mapping[str, int]:
         """Stores a critique for each sample; counts them by verdict, and unreadable ones by reason."""
         rows = [
             critique_row(
@@ -98,7 +108,7 @@ class MetaTask:
         return +counts
 
 
-def refusal(critique: CritiqueToUse, max_chars: int) -> str | None:
+def _refusal(critique: CritiqueToUse, max_chars: int) -> str | None:
     """Why nothing can be asked about a critique; None where it can."""
     if not critique.steps:
         return "no steps"
@@ -106,7 +116,7 @@ def refusal(critique: CritiqueToUse, max_chars: int) -> str | None:
     return "too long" if is_too_long else None
 
 
-def filled(critique: CritiqueToUse) -> dict[str, str]:
+def _filled(critique: CritiqueToUse) -> dict[str, str]:
     """What stands in the places of a prompt about a critique."""
     applied_to = critique.applied_to
     return {

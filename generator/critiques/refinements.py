@@ -5,80 +5,38 @@ written, and the critique names the solution that it was about.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.critiques import CritiqueSelection, CritiqueToUse, add_refinements, count_critiques, iterate_critiques
+from db.critiques import CritiqueSelection, add_refinements
 from db.models import Solution
 from db.runs import ProblemToSolve
 from db.solutions import add_sampled_solutions
-from generator.asking import Answers, Dropped, Question, Script
 from generator.solutions import solution_row
-from stepmark.engine import Message, Sample, Sampling
-from stepmark.prompts import Prompt, read_prompt
+from stepmark.engine import Sample, Sampling
+from stepmark.prompts import read_prompt
 
-from .critiques import filled, refusal
+from .critiques import AboutCritiques, Answered
 from .solutions import MAX_CHARS, PROMPT_FOLDER
 
 PLACES = ("problem", "steps", "critique")
 
 
 @dataclass(frozen=True, slots=True)
-class Refined:
-    """A critique with the solutions that were written after it."""
-
-    critique: CritiqueToUse
-    answers: Answers
-
-
-@dataclass(frozen=True, slots=True)
-class RefinementsTask:
+class RefinementsTask(AboutCritiques):
     """`n` corrected solutions after each critique."""
 
-    prompt: Prompt
-    sampling: Sampling
-    n: int
-    model: str
-    """Named as the solutions' generator."""
-    selection: CritiqueSelection
-    max_chars: int = MAX_CHARS
-
     kind = "solutions"
-    unit = "critiques"
     product = Solution
 
     def record(self) -> dict[str, Any]:
         """All that is needed to repeat it."""
-        return {
-            "refinement": True,
-            "prompt": self.prompt.record(),
-            "sampling": asdict(self.sampling),
-            "selection": asdict(self.selection),
-            "n": self.n,
-            "max_chars": self.max_chars,
-        }
+        return {"refinement": True, **AboutCritiques.record(self)}
 
-    def count(self, database: sa.Engine, run_id: int | None) -> int:
-        """Critiques of the selection."""
-        return count_critiques(database, self.selection)
-
-    def items(self, database: sa.Engine, run_id: int | None) -> Iterator[Sequence[CritiqueToUse]]:
-        """Critiques of the selection, in the order of their ids."""
-        return iterate_critiques(database, self.selection)
-
-    def work(self, item: CritiqueToUse) -> Script[Refined]:
-        """Asks once for all refinements after a critique."""
-        if (reason := refusal(item, self.max_chars)) is not None:
-            return Dropped(reason)
-        messages = (Message("user", self.prompt.fill(filled(item))),)
-        (answers,) = yield [Question(messages, self.sampling, self.n, item.problem_id)]
-        return Refined(item, answers)
-
-    def store(self, session: Session, run_id: int, results: Sequence[Refined]) -> Mapping[str, int]:
+    def store(self, session: Session, run_id: int, results: Sequence[Answered]) -> Mapping[str, int]:
         """Stores a solution for each sample, and after which critique it was written."""
         rows: list[dict[str, Any]] = []
         critique_ids: dict[int, int] = {}
