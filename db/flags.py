@@ -13,7 +13,7 @@ from stepmark.errors import InputError
 from .bulk import bulk_insert, table_of
 from .connect import reading, writing
 from .models import Problem, ProblemFlag, ProblemSource, Solution
-from .selection import in_source, is_flagged, name_like, solution_in_source
+from .selection import in_source, is_flagged, name_like, next_problems, solution_in_source
 
 _CHUNK = 1_000
 _PROBLEMS_OF_CHUNK = 100
@@ -160,14 +160,7 @@ def iterate_solutions_of_problems(
     """Yields each problem that has solutions with their texts, answers and steps, in the order of ids."""
     condition, after = _solutions(source, generator), 0
     while True:
-        problems = (
-            sa.select(Solution.problem_id)
-            .where(Solution.problem_id > after, condition)
-            .distinct()
-            .order_by(Solution.problem_id)
-            .limit(_PROBLEMS_OF_CHUNK)
-            .subquery()
-        )
+        problems = next_problems(condition, after=after, n=_PROBLEMS_OF_CHUNK)
         query = (
             sa.select(Solution.problem_id, Solution.text, Solution.answer, Solution.steps)
             .join(problems, problems.c.problem_id == Solution.problem_id)

@@ -22,7 +22,7 @@ from .annotations import annotator_id
 from .bulk import bulk_insert, table_of
 from .connect import reading
 from .models import Annotation, Annotator, Preference, Problem, Run, Solution
-from .selection import check_sources, name_like, solution_in_source
+from .selection import check_sources, name_like, next_problems, solution_in_source
 
 _PROBLEMS_OF_CHUNK = 100
 _CHUNK = 500
@@ -128,14 +128,7 @@ def _drawn_pairs(engine: sa.Engine, selection: PairSelection) -> Iterator[list[t
         belongs &= name_like(Solution.generator, selection.generator)
     after = 0
     while True:
-        problems = (
-            sa.select(Solution.problem_id)
-            .where(Solution.problem_id > after, belongs)
-            .distinct()
-            .order_by(Solution.problem_id)
-            .limit(_PROBLEMS_OF_CHUNK)
-            .subquery()
-        )
+        problems = next_problems(belongs, after=after, n=_PROBLEMS_OF_CHUNK)
         query = (
             sa.select(
                 Solution.problem_id,

@@ -61,6 +61,12 @@ def solution_in_source(*patterns: str | None, solution: Any = Solution) -> sa.Co
     )
 
 
+def next_problems(condition: sa.ColumnElement[bool], *, after: int, n: int) -> sa.Subquery:
+    """Selects the ids (`problem_id`) of the next `n` problems after one that have solutions for which this holds."""
+    query = sa.select(Solution.problem_id).where(Solution.problem_id > after, condition).distinct()
+    return query.order_by(Solution.problem_id).limit(n).subquery()
+
+
 def check_sources(session: Session, patterns: Iterable[str]) -> None:
     """Makes sure that each pattern names something.
 
