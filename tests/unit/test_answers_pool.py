@@ -110,6 +110,27 @@ def test_an_item_that_fills_the_memory_is_a_limit_and_not_a_wrong_answer() -> No
     ]
 
 
+def test_what_the_caller_holds_in_memory_is_not_counted_against_its_workers(tmp_path: Path) -> None:
+    """A process that starts another by vfork hands it its own `ru_maxrss`: a trainer holds gigabytes."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            """
+            from stepmark.answers import AnswerVerifier
+            held = b"x" * (512 << 20)
+            with AnswerVerifier(workers=1, timeout_s=100, memory_mb=400) as verifier:
+                for key, comparison in verifier.verify([(0, "2y", "y"), (1, "x+1", "1+x")]):
+                    print(key, comparison.result, len(verifier._alive))
+            """
+        )
+    )
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, env=environment, text=True, check=True, timeout=120
+    )
+    assert done.stdout.splitlines() == ["0 incorrect 1", "1 correct 1"]
+
+
 def test_a_worker_killed_from_outside_costs_its_item_and_nothing_else() -> None:
     with AnswerVerifier(workers=1, timeout_s=60) as verifier:
         list(verifier.verify([(0, "x+1", "1+x")]))
