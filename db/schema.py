@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import InternalTraversal
 
@@ -84,3 +84,8 @@ def one_of(column: str, values: tuple[str, ...], *, name: str) -> sa.CheckConstr
     """A check that a text column holds one of `values` (NULL passes)."""
     listed = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=name)
+
+
+def creation_time() -> Mapped[dt.datetime]:
+    """A column that takes the database's clock when its row is made."""
+    return mapped_column(UtcDateTime, server_default=utc_now(), nullable=False)
