@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.connect import writing
+from db.locks import holding_run
 from db.runs import (
     Usage,
     add_usage,
@@ -236,6 +237,9 @@ def run_task(
     Returns:
         The counts. A run stopped by Ctrl-C, by a budget, or by an engine that cannot go on is reported as such and
         not raised; the same call again resumes it.
+
+    Raises:
+        UserError: Another process is at this run.
     """
     record = {"engine": asdict(engine.identity), **task.record()}
     run_key = hashlib.sha256(json.dumps([task.kind, record], sort_keys=True).encode()).hexdigest()[:32]
@@ -247,33 +251,34 @@ def run_task(
         report.estimate = job.estimate()
         report.status = "dry run"
         return report
-    is_new = run_id is None
-    run_id = report.run_id = start_run(
-        database,
-        run_key,
-        kind=task.kind,
-        engine_name=engine.identity.engine,
-        model=engine.identity.model,
-        record=record,
-    )
-    if is_new:
-        report.n_items = task.count(database, run_id)
-    meter = Meter(limits)
-    meter.start_from(usage_of(database, run_id))
-    job = _Job(database, engine, task, report, meter, redo_truncated, run_id)
-    try:
-        job.go(on_progress)
-    except KeyboardInterrupt:
-        report.status = "stopped"
-    except LimitReached as err:
-        report.status, report.message = "budget", str(err)
-    except EngineError as err:
-        report.status, report.message = "failed", str(err)
-    except BaseException:
-        finish_run(database, run_id, "failed")
-        raise
-    finish_run(database, run_id, "stopped" if report.status == "budget" else report.status)
-    on_progress(report)
+    with holding_run(database, run_key):
+        is_new = run_id is None
+        run_id = report.run_id = start_run(
+            database,
+            run_key,
+            kind=task.kind,
+            engine_name=engine.identity.engine,
+            model=engine.identity.model,
+            record=record,
+        )
+        if is_new:
+            report.n_items = task.count(database, run_id)
+        meter = Meter(limits)
+        meter.start_from(usage_of(database, run_id))
+        job = _Job(database, engine, task, report, meter, redo_truncated, run_id)
+        try:
+            job.go(on_progress)
+        except KeyboardInterrupt:
+            report.status = "stopped"
+        except LimitReached as err:
+            report.status, report.message = "budget", str(err)
+        except EngineError as err:
+            report.status, report.message = "failed", str(err)
+        except BaseException:
+            finish_run(database, run_id, "failed")
+            raise
+        finish_run(database, run_id, "stopped" if report.status == "budget" else report.status)
+        on_progress(report)
     return report
 
 

@@ -1,8 +1,12 @@
 """The core of every generator task: follow-up questions, shared payloads, budgets, redoing and resuming."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.connect import reading
+from db.locks import holding_run
 from db.models import Request as RequestRow
 from db.models import Run
 from db.runs import list_runs
-from generator.asking import Answers, Dropped, Question, Script, first_failure, run_task
+from generator.asking import Answers, Dropped, Question, Report, Script, first_failure, run_task
 from generator.budget import Limits
 from stepmark.engine import Failure, Message, Request, Sample, Sampling
-from stepmark.errors import SettingsError
+from stepmark.errors import SettingsError, UserError
 from tests.scripted_engine import ScriptedEngine
 
 
@@ -260,3 +265,41 @@ def test_the_answers_of_a_question_know_their_rows_when_results_are_stored(datab
 
     for _ in range(2):  # the second time from what is stored
         assert run_task(database, ScriptedEngine(reply), Keeping(NUMBERS)).counts == {"kept": 7}
+
+
+def test_a_run_that_another_process_is_at_is_refused_and_goes_on_there(database: sa.Engine) -> None:
+    first = ScriptedEngine(reply)
+    refused: list[str] = []
+
+    def look(report: Report) -> None:
+        if not refused:
+            with pytest.raises(UserError, match="under way in another process") as err:
+                run_task(database, ScriptedEngine(reply), Halving(NUMBERS))
+            refused.append(str(err.value))
+
+    report = run_task(database, first, Halving(NUMBERS), on_progress=look)
+    assert (report.status, len(refused)) == ("done", 1)
+    again = run_task(database, ScriptedEngine(reply), Halving(NUMBERS))  # it was let go of
+    assert (again.status, again.n_stored) == ("done", 0)
+    assert [row.status for row in list_runs(database)] == ["done"]
+
+
+def test_a_run_is_let_go_of_by_a_process_that_is_killed(database_url: str, database: sa.Engine) -> None:
+    program = (
+        "import sys, time\nfrom db.connect import open_database\nfrom db.locks import holding_run\n"
+        "with holding_run(open_database(sys.argv[1]), '0' * 32):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, database_url],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(UserError), holding_run(database, "0" * 32):
+        pass
+    process.kill()
+    process.communicate()
+    with holding_run(database, "0" * 32):
+        pass
