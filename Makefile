@@ -11,6 +11,8 @@ SEEDS ?= 1
 SERVE ?= 1
 DEMO ?= demo
 PORT ?= 8501
+# Processes that run tests, each a file at a time.
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 
@@ -30,7 +32,7 @@ app: $(VENV)/.app node_modules/.ready  ## the labelling app on the demo's databa
 	$(BIN)/stepmark annotate --db sqlite:///$(DEMO)/stepmark.db --port $(PORT)
 
 test: $(VENV)/.dev node_modules/.ready $(VENV)/.browser $(VENV)/.sandbox  ## all tests: unit, integration, golden, in a browser
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # vLLM pins other versions than ours, so it gets an environment of its own; no GPU is needed, and none is used.
 test-vllm: $(VLLM_VENV)/.ready  ## tests with a real vLLM and a real Ray, on the CPU
