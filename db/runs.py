@@ -141,18 +141,20 @@ class Usage:
 _USAGE = tuple(field.name for field in fields(Usage))
 
 
-def usage_of(engine: sa.Engine, run_id: int) -> Usage:
-    """What a run has used so far, all its calls together."""
-    with reading(engine) as session:
-        row = session.execute(sa.select(*(getattr(Run, name) for name in _USAGE)).where(Run.run_id == run_id)).one()
-    return Usage(*row)
+def usage_of(engine: sa.Engine, run_keys: Collection[str]) -> Usage:
+    """What the runs of these keys have used so far, all their calls together; those never begun, nothing."""
+    return _sum_usage(engine, Run.run_key.in_(run_keys))
 
 
 def usage_of_runs(engine: sa.Engine, *, kind: str, model: str) -> Usage:
     """What all runs of a kind have used with a model: it tells what a further sample may take."""
+    return _sum_usage(engine, Run.kind == kind, Run.model == model)
+
+
+def _sum_usage(engine: sa.Engine, *conditions: sa.ColumnElement[bool]) -> Usage:
     sums = (sa.func.coalesce(sa.func.sum(getattr(Run, name)), 0) for name in _USAGE)
     with reading(engine) as session:
-        row = session.execute(sa.select(*sums).where(Run.kind == kind, Run.model == model)).one()
+        row = session.execute(sa.select(*sums).where(*conditions)).one()
     return Usage(int(row[0]), int(row[1]), float(row[2]), int(row[3]), int(row[4]))
 
 

@@ -14,7 +14,7 @@ import json
 import re
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -151,7 +151,8 @@ class Report:
     run_id: int | None = None
     """None of a dry run of what was never begun."""
     status: str = "running"
-    """`done`, `stopped` (by Ctrl-C), `budget` (a limit is reached), `failed` (the engine cannot go on), `dry run`."""
+    """`done`, `stopped` (by Ctrl-C), `budget` (a limit is reached), `failed` (the engine cannot go on), `dry run`;
+    of a mix also `not begun`."""
     n_items: int = 0
     n_items_before: int = 0
     """Items of which an earlier call had stored everything."""
@@ -194,6 +195,11 @@ class Report:
         """Items that need no more work, by this call or an earlier one."""
         return self.n_items_before + self.n_items_done + self.dropped.total()
 
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether nothing came but failures."""
+        return bool(self.failures) and not self.n_stored
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -212,12 +218,23 @@ class Estimate:
     cost_usd_likely: float | None
 
 
+def run_record(engine: Engine, task: Task[Any, Any]) -> dict[str, Any]:
+    """All that is needed to repeat a run."""
+    return {"engine": asdict(engine.identity), **task.record()}
+
+
+def run_key(engine: Engine, task: Task[Any, Any]) -> str:
+    """What the run of a task by an engine is found again by."""
+    return hashlib.sha256(json.dumps([task.kind, run_record(engine, task)], sort_keys=True).encode()).hexdigest()[:32]
+
+
 def run_task(
     database: sa.Engine,
     engine: Engine,
     task: Task[Item, Result],
     *,
     limits: Limits = NO_LIMITS,
+    sharing: Collection[str] = (),
     redo_truncated: int | None = None,
     on_progress: Callable[[Report], None] = lambda report: None,
     is_dry_run: bool = False,
@@ -229,9 +246,10 @@ def run_task(
         engine: What samples; the caller closes it.
         task: What to make.
         limits: Prices and budgets; a budget holds for the whole run, earlier calls included.
+        sharing: Keys of other runs that the budgets hold for, all together; none of them is under way.
         redo_truncated: Samples that reach their token limit are asked again with this larger one; those that an
             earlier call stored too.
-        on_progress: Called with the counts so far, after each answer and while waiting.
+        on_progress: Called with the counts so far, at the start, after each answer and while waiting.
         is_dry_run: Only find out what would be asked; of questions that depend on answers, none are known yet.
 
     Returns:
@@ -241,9 +259,8 @@ def run_task(
     Raises:
         UserError: Another process is at this run.
     """
-    record = {"engine": asdict(engine.identity), **task.record()}
-    run_key = hashlib.sha256(json.dumps([task.kind, record], sort_keys=True).encode()).hexdigest()[:32]
-    run_id = find_run(database, run_key)
+    key = run_key(engine, task)
+    run_id = find_run(database, key)
     # Counted before a new run is written down, too: what cannot be selected begins none.
     report = Report(task.kind, task.unit, run_id, n_items=task.count(database, run_id))
     if is_dry_run:
@@ -251,21 +268,22 @@ def run_task(
         report.estimate = job.estimate()
         report.status = "dry run"
         return report
-    with holding_run(database, run_key):
+    with holding_run(database, key):
         is_new = run_id is None
         run_id = report.run_id = start_run(
             database,
-            run_key,
+            key,
             kind=task.kind,
             engine_name=engine.identity.engine,
             model=engine.identity.model,
-            record=record,
+            record=run_record(engine, task),
         )
         if is_new:
             report.n_items = task.count(database, run_id)
         meter = Meter(limits)
-        meter.start_from(usage_of(database, run_id))
+        meter.start_from(usage_of(database, {key, *sharing}))
         job = _Job(database, engine, task, report, meter, redo_truncated, run_id)
+        on_progress(report)
         try:
             job.go(on_progress)
         except KeyboardInterrupt:

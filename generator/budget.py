@@ -71,7 +71,7 @@ class Meter:
         """The most that an answer has shown so far."""
 
     def start_from(self, usage: Usage) -> None:
-        """Counts in what earlier calls of the run used."""
+        """Counts in what was used before: by earlier calls of the run, by other runs under the same budget."""
         self._used_tokens += usage.n_prompt_tokens + usage.n_completion_tokens
         self._used_usd += usage.cost_usd
 

@@ -8,7 +8,7 @@ from typing import Any
 
 def print_json(value: Any) -> None:
     """Prints one JSON document to stdout."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
 
 
 def fields_of(report: Any) -> dict[str, Any]:
@@ -22,3 +22,8 @@ def print_counts(title: str, *, read: int, kept: int, dropped: Mapping[str, int]
     print(
         f"{title}: read {read}, kept {kept}, dropped {sum(dropped.values())}" + (f" ({reasons})" if reasons else "")
     )
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: the fields of a dataclass, the text of anything else."""
+    return fields_of(value) if dataclasses.is_dataclass(value) else str(value)

@@ -37,8 +37,13 @@ def progress_bar(title: str) -> Iterator[Progress]:
         disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task(title, total=None, note="")
+        before = 0
 
         def show(done: int, total: int | None, note: str = "") -> None:
+            nonlocal before
+            if done < before:  # another piece of work has begun
+                bar.reset(task)
+            before = done
             bar.update(task, completed=done, total=total, note=note)
 
         yield show

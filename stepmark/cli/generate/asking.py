@@ -1,12 +1,13 @@
-"""What all commands of `generate` share: the flags of engine, sampling and budget, running a task, its report."""
+"""What all commands of `generate` share: the flags of engine, sampling and budget, and running a task with them."""
 
 import inspect
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -14,22 +15,29 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from stepmark.cli.options import database_url
-from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
-from stepmark.errors import EngineError, LimitReached, SettingsError
+from stepmark.errors import SettingsError
+
+from .reports import print_parts, progress_words
 
 if TYPE_CHECKING:
     from db.batches import BatchLedger
     from db.runs import ProblemSelection
-    from generator.asking import Report, Task
+    from generator.asking import Task
+    from generator.mixing import Part
     from stepmark.engine import Engine, Sampling
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Asking:
     """The flags of everything that asks a model: each field is one."""
 
-    model: Annotated[str, typer.Option(help="Model: a name that the server knows, a folder, or a name on the Hub.")]
+    model: Annotated[
+        list[str],
+        typer.Option(metavar="MODEL", help="A name that the server knows, a folder, or a name on the Hub."),
+    ]
     engine: Annotated[
         str,
         typer.Option(
@@ -38,11 +46,15 @@ class Asking:
         ),
     ] = "openai"
     base_url: Annotated[
-        str | None, typer.Option(help="Server of the engines openai and openai-batch [default: $STEPMARK_BASE_URL].")
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Server of the engines openai and openai-batch [default: $STEPMARK_BASE_URL]."
+        ),
     ] = None
     temperature: Annotated[
-        float, typer.Option(min=0.0, help="Sampling temperature; 0 takes the likeliest token.")
-    ] = 0.7
+        list[float],
+        typer.Option(metavar="NUMBER", min=0.0, help="Sampling temperature; 0 takes the likeliest token."),
+    ] = field(default_factory=lambda: [0.7])
     top_p: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Sample from the likeliest tokens of this total probability.")
     ] = 1.0
@@ -58,12 +70,16 @@ class Asking:
         int | None, typer.Option(min=0, help="Stop before the run uses more tokens, all its calls together.")
     ] = None
     price_in: Annotated[
-        float | None,
+        list[float] | None,
         typer.Option(
-            min=0.0, help="USD per million prompt tokens, for openai-batch its own; unknown where not given."
+            metavar="USD",
+            min=0.0,
+            help="USD per million prompt tokens, for openai-batch its own; unknown where not given.",
         ),
     ] = None
-    price_out: Annotated[float | None, typer.Option(min=0.0, help="USD per million sampled tokens.")] = None
+    price_out: Annotated[
+        list[float] | None, typer.Option(metavar="USD", min=0.0, help="USD per million sampled tokens.")
+    ] = None
     concurrency: Annotated[
         int, typer.Option(min=1, help="Requests in flight at most; fewer while the server cannot keep up (openai).")
     ] = 50
@@ -92,26 +108,78 @@ class Asking:
         bool, typer.Option("--dry-run", help="Only count what would be asked, and what it may cost.")
     ] = False
 
+    def one_model(self) -> str:
+        """The model, for commands that ask one at a time."""
+        return _only("--model", self.model)
+
     def sampling(self) -> "Sampling":
-        """The sampling parameters."""
+        """The sampling parameters, for commands that ask at one temperature at a time."""
+        return self._sampling(_only("--temperature", self.temperature))
+
+    def run(self, task: "Task[Any, Any]", *, db: str | None, json: bool) -> None:
+        """Runs a task, shows its progress, prints its report, and exits as it ended."""
+        _only("--model", self.model)
+        _only("--temperature", self.temperature)
+        self.run_mixed(lambda model, sampling: task, db=db, json=json)
+
+    def run_mixed(self, task_of: "Callable[[str, Sampling], Task[Any, Any]]", *, db: str | None, json: bool) -> None:
+        """Runs the task of each model at each temperature, one after another; else as `run`."""
+        from db.batches import BatchLedger
+        from db.connect import open_database
+        from generator.budget import Limits
+        from generator.mixing import MixedModel, run_mix
+
+        _check_distinct("--model", self.model)
+        _check_distinct("--temperature", self.temperature)
+        prices = zip(
+            self._of_models("--price-in", self.price_in), self._of_models("--price-out", self.price_out), strict=True
+        )
+        limits = [Limits(price_in, price_out, self.budget_usd, self.budget_tokens) for price_in, price_out in prices]
+        base_urls = self._of_models("--base-url", self.base_url)
+        database = open_database(database_url(db))
+        ledger = BatchLedger(database)
+        models = [
+            MixedModel(
+                self._open_engine(model, base_url, ledger),
+                limit,
+                {temperature: task_of(model, self._sampling(temperature)) for temperature in self.temperature},
+            )
+            for model, base_url, limit in zip(self.model, base_urls, limits, strict=True)
+        ]
+        kind = models[0].tasks[self.temperature[0]].kind
+        with _terminating_as_interrupting(), progress_bar(kind) as show:
+            parts = run_mix(
+                database,
+                models,
+                redo_truncated=self.redo_truncated,
+                on_progress=lambda part: show(
+                    part.report.n_items_over, part.report.n_items, self._note(part, ledger)
+                ),
+                is_dry_run=self.dry_run,
+            )
+        for batch_key, state in ledger.under_way.items():
+            print(
+                f"stepmark: batch {batch_key} goes on at the service ({state}); "
+                "the same command picks its answers up, and hands nothing over twice",
+                file=sys.stderr,
+            )
+        print_parts(parts, json=json)
+
+    def _sampling(self, temperature: float) -> "Sampling":
         from stepmark.engine import Sampling
 
-        return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=self.seed)
+        return Sampling(temperature=temperature, top_p=self.top_p, max_tokens=self.max_tokens, seed=self.seed)
 
-    def open_engine(self, ledger: "BatchLedger | None" = None) -> "Engine":
-        """Opens the engine; nothing is loaded or sent yet.
-
-        Args:
-            ledger: Where the engine openai-batch writes down what it hands over.
-        """
+    def _open_engine(self, model: str, base_url: str | None, ledger: "BatchLedger") -> "Engine":
+        """Opens the engine on a model; nothing is loaded or sent yet."""
         from generator.engines import open_engine
         from stepmark.settings import Settings
 
         settings = Settings()
         return open_engine(
             self.engine,
-            self.model,
-            base_url=self.base_url or settings.base_url,
+            model,
+            base_url=base_url or settings.base_url,
             api_key=settings.api_key,
             concurrency=self.concurrency,
             requests_per_minute=self.rpm,
@@ -127,34 +195,36 @@ class Asking:
             ray_engine=self.ray_engine,
         )
 
-    def run(self, task: "Task[Any, Any]", *, db: str | None, json: bool) -> None:
-        """Runs a task, shows its progress, prints its report, and exits as it ended."""
-        from db.batches import BatchLedger
-        from db.connect import open_database
-        from generator.asking import run_task
-        from generator.budget import Limits
+    def _of_models(self, flag: str, values: Sequence[Value] | None) -> Sequence[Value | None]:
+        """A value for each model: its own, or the only one; None where the flag is not given."""
+        if not values:
+            return [None] * len(self.model)
+        if len(values) not in (1, len(self.model)):
+            raise SettingsError(
+                f"{flag} has {len(values)} values and --model {len(self.model)}; "
+                "give one for all models, or one for each in their order"
+            )
+        return values if len(values) == len(self.model) else list(values) * len(self.model)
 
-        limits = Limits(self.price_in, self.price_out, self.budget_usd, self.budget_tokens)
-        database = open_database(database_url(db))
-        ledger = BatchLedger(database)
-        opened = self.open_engine(ledger)
-        with _terminating_as_interrupting(), closing(opened) as engine, progress_bar(task.kind) as show:
-            report = run_task(
-                database,
-                engine,
-                task,
-                limits=limits,
-                redo_truncated=self.redo_truncated,
-                on_progress=lambda report: show(report.n_items_over, report.n_items, _note(report, ledger)),
-                is_dry_run=self.dry_run,
-            )
-        for batch_key, state in ledger.under_way.items():
-            print(
-                f"stepmark: batch {batch_key} goes on at the service ({state}); "
-                "the same command picks its answers up, and hands nothing over twice",
-                file=sys.stderr,
-            )
-        print_report(report, json=json)
+    def _note(self, part: "Part", ledger: "BatchLedger") -> str:
+        is_mixed = len(self.model) * len(self.temperature) > 1
+        words = [part.name] if is_mixed else []
+        return "  ".join([*words, *progress_words(part.report), *ledger.under_way.values()])
+
+
+def _only(flag: str, values: Sequence[Value]) -> Value:
+    if len(values) != 1:
+        raise SettingsError(
+            f"{flag} is given {len(values)} times ({', '.join(map(str, values))}); this command takes one, "
+            "so run it once for each"
+        )
+    return values[0]
+
+
+def _check_distinct(flag: str, values: Sequence[Any]) -> None:
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise SettingsError(f"{flag} {value} is given {count} times; give each once")
 
 
 @contextmanager
@@ -200,25 +270,28 @@ def with_flags(command: Command) -> Command:
         types = get_type_hints(groups[name], include_extras=True)
         parameters += (
             inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                annotation=types[field.name],
-                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                one.name, inspect.Parameter.KEYWORD_ONLY, annotation=types[one.name], default=_default(one)
             )
-            for field in fields(groups[name])
+            for one in fields(groups[name])
         )
 
     @wraps(command)
     def run(**values: Any) -> None:
         filled = {
-            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
-            for name, group in groups.items()
+            name: group(**{one.name: values.pop(one.name) for one in fields(group)}) for name, group in groups.items()
         }
         command(**filled, **values)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run  # type: ignore[return-value]
+
+
+def _default(of: "Field[Any]") -> Any:
+    """What a flag is where it is not given; `inspect.Parameter.empty` where it must be."""
+    if of.default_factory is not MISSING:
+        return of.default_factory()
+    return inspect.Parameter.empty if of.default is MISSING else of.default
 
 
 def say_flagged(selection: "ProblemSelection", db: str | None) -> None:
@@ -229,96 +302,3 @@ def say_flagged(selection: "ProblemSelection", db: str | None) -> None:
     n_flagged = 0 if selection.with_flagged else count_flagged(open_database(database_url(db)), selection.source)
     if n_flagged:
         print(f"left out: {n_flagged:,} problems that repeat others (see `stepmark filter`)", file=sys.stderr)
-
-
-def print_report(report: "Report", *, json: bool) -> None:
-    """Prints what a call did.
-
-    Raises:
-        EngineError: The engine could not go on, or nothing came but failures.
-        LimitReached: A budget is reached.
-        typer.Exit: With 130 after Ctrl-C.
-    """
-    if json:
-        print_json(fields_of(report) | {"n_not_asked": report.n_not_asked})
-    elif report.status == "dry run":
-        _print_estimate(report)
-    else:
-        _print_counts(report)
-    if report.status == "stopped":
-        print("stepmark: stopped; run the same command again to resume", file=sys.stderr)
-        raise typer.Exit(130)
-    if report.status == "budget":
-        raise LimitReached(f"{report.message}\nWhat came is stored; the same command with a larger budget goes on.")
-    if report.status == "failed":
-        raise EngineError(f"{report.message}\nWhat came before is stored; run the same command again to resume.")
-    if report.failures and not report.n_stored:
-        raise EngineError(f"every sample failed ({_by_kind(report)}); run the same command again to retry them")
-
-
-def _print_counts(report: "Report") -> None:
-    print_counts(
-        report.unit,
-        read=report.n_items,
-        kept=report.n_items_before + report.n_items_done,
-        dropped={**report.dropped, "not finished": report.n_items - report.n_items_over},
-    )
-    if report.n_items_before:
-        print(f"{report.n_items_before:,} {report.unit} were done before")
-    print_counts(
-        "samples",
-        read=report.n_wanted,
-        kept=report.n_stored_before + report.n_stored,
-        dropped={**report.failures, "not asked": report.n_not_asked},
-    )
-    print(
-        f"{report.n_stored:,} samples stored now, {report.n_truncated:,} of them truncated; "
-        f"{report.n_stored_before:,} stored before, {report.n_retried:,} asked again after a failure"
-    )
-    if report.counts:
-        print("stored: " + ", ".join(f"{count:,} {what}" for what, count in report.counts.items()))
-    print(
-        f"{report.n_prompt_tokens:,} prompt tokens, {report.n_completion_tokens:,} sampled tokens, "
-        f"cost {_cost(report)}, {report.elapsed_s:,.1f} s"
-    )
-
-
-def _print_estimate(report: "Report") -> None:
-    found = report.estimate
-    assert found is not None
-    print(f"{report.n_items:,} {report.unit}, {report.n_items_before:,} of them done before")
-    print(
-        f"{report.n_wanted:,} samples wanted: {report.n_stored_before:,} stored, {found.n_samples:,} to ask "
-        f"in {found.n_requests:,} requests, of which {report.n_retried:,} samples failed before"
-    )
-    likely = found.n_completion_tokens_likely
-    print(
-        f"about {found.n_prompt_tokens:,} prompt tokens; sampled tokens: "
-        + ("" if likely is None else f"about {likely:,}, ")
-        + f"at most {found.n_completion_tokens_at_most:,}"
-    )
-    if found.cost_usd_at_most is None:
-        print("cost unknown: give --price-in and --price-out (USD per million tokens)")
-    else:
-        about = "" if found.cost_usd_likely is None else f"about {found.cost_usd_likely:,.4f} USD, "
-        print(f"cost: {about}at most {found.cost_usd_at_most:,.4f} USD")
-
-
-def _note(report: "Report", ledger: "BatchLedger") -> str:
-    rate = f"{report.n_stored / report.elapsed_s:,.1f}/s" if report.elapsed_s else ""
-    cost = "" if report.cost_usd is None else _cost(report)
-    return "  ".join(
-        filter(
-            None, [rate, f"{report.n_completion_tokens:,} tok", cost, _by_kind(report), *ledger.under_way.values()]
-        )
-    )
-
-
-def _cost(report: "Report") -> str:
-    if report.cost_usd is None:
-        return "unknown"
-    return f"{'at least ' if report.n_unpriced else ''}{report.cost_usd:.4f} USD"
-
-
-def _by_kind(report: "Report") -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(report.failures.items()))

@@ -79,7 +79,7 @@ def critiques(
             meta_task(
                 sampling=asking.sampling(),
                 n=n,
-                model=asking.model,
+                model=asking.one_model(),
                 selection=solutions.of_critiques(of, None),
                 prompt=prompt,
                 max_chars=max_chars,
@@ -93,7 +93,7 @@ def critiques(
             kind,
             sampling=asking.sampling(),
             n=n,
-            model=asking.model,
+            model=asking.one_model(),
             selection=solutions.selection(),
             prompt=prompt,
             n_variants=variants,

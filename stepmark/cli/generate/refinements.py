@@ -34,7 +34,7 @@ def refinements(
         refinements_task(
             sampling=asking.sampling(),
             n=n,
-            model=asking.model,
+            model=asking.one_model(),
             selection=solutions.of_critiques(of, None if verdict == "all" else verdict),
             prompt=prompt,
             max_chars=max_chars,

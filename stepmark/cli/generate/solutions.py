@@ -1,6 +1,6 @@
 """`stepmark generate solutions`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,11 +8,17 @@ from stepmark.cli.options import Db, Json
 
 from .asking import Asking, say_flagged, with_flags
 
+if TYPE_CHECKING:
+    from generator.solutions import SolutionsTask
+    from stepmark.engine import Sampling
+
 
 @with_flags
 def solutions(
     asking: Asking,
-    n: Annotated[int, typer.Option(min=1, help="Solutions wanted of each problem.")] = 8,
+    n: Annotated[
+        int, typer.Option(min=1, help="Solutions wanted of each problem, from each model at each temperature.")
+    ] = 8,
     prompt: Annotated[
         str, typer.Option(help="steps, plain (the problem alone), or a file with the place {problem}.")
     ] = "steps",
@@ -40,6 +46,10 @@ def solutions(
 ) -> None:
     """Samples step-by-step solutions of the problems in the database.
 
+    --model and --temperature may be repeated, each value once: every model is asked at every temperature, --n times
+    each, one after another. A budget holds for all of them together. --base-url, --price-in and --price-out are given
+    once for all models, or once for each in their order.
+
     Nothing is asked twice: the same command resumes a run that was stopped, and a larger --n asks only for more.
     Failures are kept apart by kind and asked again by the next run. A sample becomes one solution: --trace changes
     nothing of those that are stored.
@@ -50,5 +60,9 @@ def solutions(
 
     selection = ProblemSelection(source, limit, min_pass, max_pass, with_flagged)
     say_flagged(selection, db)
-    task = SolutionsTask(read_prompt(prompt), asking.sampling(), n, asking.model, selection, trace)
-    asking.run(task, db=db, json=json)
+    text = read_prompt(prompt)
+
+    def task_of(model: str, sampling: "Sampling") -> "SolutionsTask":
+        return SolutionsTask(text, sampling, n, model, selection, trace)
+
+    asking.run_mixed(task_of, db=db, json=json)

@@ -1,6 +1,6 @@
 """`stepmark generate variants`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,8 +26,11 @@ class VariantAsking(Asking):
     """The flags of asking, with a model only where one is asked."""
 
     model: Annotated[
-        str, typer.Option(help="Model, as for solutions; none is needed for template, nor for backward unchecked.")
-    ] = ""
+        list[str],
+        typer.Option(
+            metavar="MODEL", help="As for solutions; none is needed for template, nor for backward unchecked."
+        ),
+    ] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
