@@ -71,6 +71,19 @@ def has_accounts(engine: sa.Engine) -> bool:
         return session.scalar(sa.select(sa.exists().where(Account.annotator_id.is_not(None)))) or False
 
 
+def is_account(engine: sa.Engine, name: str) -> bool:
+    """Whether somebody of this name has an account."""
+    with reading(engine) as session:
+        return (
+            session.scalar(
+                sa.select(
+                    sa.exists().where(Annotator.name == name.strip(), Annotator.annotator_id == Account.annotator_id)
+                )
+            )
+            or False
+        )
+
+
 def list_people(engine: sa.Engine) -> list[Person]:
     """All people, by name."""
     n_sign_ins = (
