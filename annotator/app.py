@@ -33,6 +33,7 @@ from .pages import PAGES
 from .signin.door import Door
 from .signin.guard import Guard
 from .signin.pages import Pages
+from .signin.provider import Provider
 from .workplace import Workplace, database, open_door
 
 _ENTRY = Path(__file__).parent / "entry.py"
@@ -58,6 +59,7 @@ def run_app(
     host: str = "127.0.0.1",
     port: int = 8501,
     public_url: str | None = None,
+    provider: Provider | None = None,
     reason: str | None = None,
     opens_browser: bool = True,
 ) -> None:
@@ -69,6 +71,7 @@ def run_app(
         host: Address to listen on; one that others can reach needs accounts.
         port: Port to listen on.
         public_url: Where people reach the app, if a proxy or a host name stands before it; needs accounts.
+        provider: An OpenID provider that people may sign in with.
         reason: Only tasks that this rule put into the queue.
         opens_browser: Show the page in the default browser once it answers.
 
@@ -98,13 +101,13 @@ def run_app(
         if opens_browser and not is_shared:
             threading.Thread(target=_open_when_up, args=(url,), daemon=True).start()
         hosts = allowed_hosts(host, public_url)
-        app = st.App(_ENTRY, routes=routes(door), middleware=middleware(door, single, hosts))
+        app = st.App(_ENTRY, routes=routes(door, provider), middleware=middleware(door, single, hosts))
         app.run(config=server_config(host, port, hosts=hosts))
     finally:
         engine.dispose()
 
 
-def routes(door: Door | None = None) -> list[BaseRoute]:
+def routes(door: Door | None = None, provider: Provider | None = None) -> list[BaseRoute]:
     """The app's own addresses, beside Streamlit's."""
     found: list[BaseRoute] = [
         Route("/stepmark/health", health),
@@ -114,7 +117,11 @@ def routes(door: Door | None = None) -> list[BaseRoute]:
     if katex is not None and katex.directory is not None:
         found.append(Mount("/stepmark/katex", StaticFiles(directory=katex.directory)))
     if door is not None:
-        found.extend(Pages(door).routes())
+        found.extend(Pages(door, provider=provider.name if provider else None).routes())
+    if door is not None and provider is not None:
+        from .signin.openid import OpenId  # loads much that an app without a provider does not need
+
+        found.extend(OpenId(door, provider).routes())
     return found
 
 

@@ -27,14 +27,14 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from db import sign_ins
 from db.sign_ins import SignedIn
 
-from .door import INVITATION, SIGN_IN, Door, is_allowed
+from .door import INVITATION, OPENID, SIGN_IN, Door, is_allowed
 
 CHECK_EVERY_S = 2.0
 
 # Whole paths: one that merely begins so could lead elsewhere (`..`).
 _OPEN = re.compile(
     rf"/stepmark/(?:health|signin|signin\.css|icon\.svg)|{re.escape(INVITATION)}/[A-Za-z0-9_-]{{1,128}}"
-    r"|/stepmark/openid(?:/callback)?|/_stcore/health"
+    rf"|{re.escape(OPENID)}(?:/callback)?|/_stcore/health"
 )
 
 
@@ -53,10 +53,6 @@ CSP_OF_STREAMLIT = (
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "media-src 'self' data: blob:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
-CSP_OF_PAGES = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
 )
 _HEADERS = {
     "x-content-type-options": "nosniff",
