@@ -129,8 +129,9 @@ def middleware(door: Door, single: Workplace | None, hosts: list[str]) -> list[M
     """What stands before Streamlit's pages and our own: the host's name, then the guard."""
     roles = {page.view: page.role for page in PAGES if page.role != "annotator"}
     alone = None if single is None else SignedIn("", single.annotator_id, single.annotator, single.role)
+    names = [f"[{name}]" if ":" in name else name for name in hosts]  # as a Host header writes an IPv6 address
     return [
-        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),  # against DNS rebinding
+        Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False),  # against DNS rebinding
         Middleware(Guard, door=door, roles=roles, single=alone),
     ]
 

@@ -99,7 +99,11 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        person = await anyio.to_thread.run_sync(self._find, Headers(scope=scope).get("cookie", ""))
+        try:
+            person = await anyio.to_thread.run_sync(self._find, Headers(scope=scope).get("cookie", ""))
+        except sa.exc.SQLAlchemyError as err:
+            _log.warning("who asks cannot be looked up: %s", type(err).__name__)
+            person = None  # health can still be asked for
         # Never from what a client sends: whatever stands here was put here.
         scope.setdefault("state", {})["signed_in"] = person
         if scope["type"] == "websocket":

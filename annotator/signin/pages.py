@@ -5,8 +5,11 @@ header, which every browser sends with a form), so that no other site can sign a
 """
 
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import parse_qs
 
+import anyio
+import anyio.to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
@@ -43,6 +46,8 @@ class Pages:
     def __init__(self, door: Door, *, provider: str | None = None) -> None:
         self._door = door
         self._provider = provider
+        # Hashing waits in threads of its own: a flood of sign-ins does not take those that answer everybody else.
+        self._hashing = anyio.CapacityLimiter(4)
 
     def routes(self) -> list[BaseRoute]:
         """Their addresses."""
@@ -72,7 +77,9 @@ class Pages:
             return _refusal(err)
         wanted, name = own_path(form.get("next")), form.get("name", "")
         address = network_of(request.client.host if request.client else None)
-        checked = await run_in_threadpool(self._check, name, form.get("password", ""), address)
+        checked = await anyio.to_thread.run_sync(
+            self._check, name, form.get("password", ""), address, limiter=self._hashing
+        )
         if checked.annotator_id is not None:
             return await let_in(self._door, request, checked.annotator_id, wanted)
         if checked.wait_s:
@@ -115,8 +122,9 @@ class Pages:
             error = "The two passwords differ. Type them once more."
         else:
             try:
-                annotator_id = await run_in_threadpool(
-                    invitations.take_up, self._door.engine, secret, name=name, password=password
+                annotator_id = await anyio.to_thread.run_sync(
+                    partial(invitations.take_up, self._door.engine, secret, name=name, password=password),
+                    limiter=self._hashing,
                 )
             except UserError as err:
                 error = sentence(str(err))

@@ -421,6 +421,16 @@ def test_an_app_for_one_person_asks_from_the_first_account_on(engine: sa.Engine)
         assert status == 401
 
 
+def test_health_says_that_the_database_is_away_and_nobody_comes_in() -> None:
+    engine = sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    door = Door(engine, always_asks=True)
+    open_door(door, single=None)
+    with client(door, None, cookies={"stepmark": "secret"}) as browser:
+        assert browser.get("/stepmark/health").status_code == 503
+        assert browser.get("/progress").status_code == 401
+    engine.dispose()
+
+
 def test_behind_https_the_cookie_is_secure_and_bound_to_the_host(engine: sa.Engine) -> None:
     accounts.create_account(engine, "annotator-1", password=PASSWORD)
     door = Door(engine, public_url="https://label.example.org/", always_asks=True)
