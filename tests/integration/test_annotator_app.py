@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
+from streamlit.web.server.starlette import starlette_server
 
-from annotator.app import allowed_hosts, check_address, routes, run_app, server_config
+from annotator.app import allowed_hosts, check_address, routes, run_app, send_at_once, server_config
 from annotator.assets import component_url, find_katex
 from annotator.messages import Unreadable, read_held, read_outbox
 from annotator.surface import surface_data, take
@@ -225,6 +226,15 @@ def test_an_app_that_others_can_reach_needs_an_account_first(workplace: Workplac
     options = {"public_url": "http://label.example.org", **addresses}
     with pytest.raises(SettingsError, match="there are no accounts; make the first one: stepmark annotators add"):
         run_app(url, port=free_port(), opens_browser=False, **options)
+
+
+def test_the_servers_connections_do_not_wait_for_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starlette_server, "_bind_socket", starlette_server._bind_socket)  # put back afterwards
+    send_at_once()
+    with starlette_server._bind_socket("127.0.0.1", 0, 1) as listening:
+        listening.setblocking(True)
+        with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 def free_port() -> int:
