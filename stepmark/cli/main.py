@@ -8,6 +8,7 @@ from stepmark.errors import StepmarkError, UserError
 
 from . import (
     annotate,
+    annotators,
     db,
     demo,
     doctor,
@@ -49,6 +50,7 @@ app.command()(judges.judges)
 app.command("import")(imports.import_files)
 app.add_typer(queue.app, name="queue")
 app.command()(annotate.annotate)
+app.add_typer(annotators.app, name="annotators")
 
 
 def main() -> None:
