@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
 
 from stepmark.agreement.labels import LabelledSolutions, StepAnnotation, StepLabel
 from stepmark.errors import InputError
@@ -132,9 +134,25 @@ def _is_current() -> sa.ColumnElement[bool]:
     return sa.and_(Annotation.kind == "steps", _unindexed(Annotation.superseded_by_id).is_(None))
 
 
-def _unindexed(column: Any) -> sa.ColumnElement[int]:
-    """The column as a sum, which no index holds: SQLite would read all current rows anew for each chunk by theirs."""
-    return sa.type_coerce(column + 0, sa.BigInteger())
+class _unindexed(FunctionElement[int]):  # noqa: N801 - reads as an SQL function
+    """A column that SQLite does not look for in an index: it would read nearly all annotations for each chunk.
+
+    SQLite has no statistics, and takes a column that equals something for rarer than a range of solutions.
+    """
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+@compiles(_unindexed)
+def _as_it_is(element: _unindexed, compiler: Any, **kw: Any) -> str:
+    column: str = compiler.process(element.clauses, **kw)
+    return column
+
+
+@compiles(_unindexed, "sqlite")
+def _with_plus(element: _unindexed, compiler: Any, **kw: Any) -> str:
+    return f"+{compiler.process(element.clauses, **kw)}"
 
 
 def _annotations(session: Session, here: sa.ColumnElement[bool]) -> Iterator[StepAnnotation]:

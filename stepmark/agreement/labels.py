@@ -79,27 +79,12 @@ class StepColumns:
 
 def step_columns(chunk: LabelledSolutions) -> StepColumns:
     """Sorts out what of a chunk counts, by the rules at the head of this module."""
-    dropped_annotations: Counter[str] = Counter()
-    labelled = {label.annotation_id for label in chunk.labels}
-    kept: list[tuple[int, int, int, int, int]] = []
-    for one in chunk.annotations:
-        position = _UNDECIDED
-        if one.first_error is not None:
-            position = one.first_error
-        elif one.finish_reason == "solution":
-            position = NO_ERROR
-        if one.finish_reason in _SAYS_NOTHING:
-            dropped_annotations[str(one.finish_reason)] += 1
-        elif position == _UNDECIDED and one.annotation_id not in labelled:
-            dropped_annotations["no labels"] += 1
-        else:
-            last = one.first_error if one.mode == "first_error" and one.first_error is not None else _NEVER
-            kept.append((one.annotation_id, one.solution_id, one.annotator_id, position, last))
-    answers = _sorted(np.array(kept, dtype=np.int64).reshape(-1, 5), by=(1, 2, 0))
-    is_latest = np.append((answers[1:, 1:3] != answers[:-1, 1:3]).any(axis=1), True)[: len(answers)]
+    answers, dropped_annotations = _answers(chunk)
+    is_latest = np.append((answers[1:, :2] != answers[:-1, :2]).any(axis=1), True)[: len(answers)]
+    is_decided = answers[:, 3] != _UNDECIDED
 
-    labels = np.array([tuple(label) for label in chunk.labels], dtype=np.int64).reshape(-1, 4)
-    place = {annotation_id: number for number, annotation_id in enumerate(answers[:, 0].tolist())}
+    labels = np.array(chunk.labels, dtype=np.int64).reshape(-1, 4)
+    place = {annotation_id: number for number, annotation_id in enumerate(answers[:, 2].tolist())}
     of_answer = np.array([place.get(id_, -1) for id_ in labels[:, 0].tolist()], dtype=np.int64)
     labels, of_answer = labels[of_answer >= 0], of_answer[of_answer >= 0]
     is_asked = labels[:, 1] <= answers[of_answer, 4]
@@ -108,7 +93,7 @@ def step_columns(chunk: LabelledSolutions) -> StepColumns:
 
     # solution, step, annotator, answer, label, unsure
     rows = np.column_stack(
-        [answers[of_answer, 1], labels[:, 1], answers[of_answer, 2], of_answer, labels[:, 2], labels[:, 3]]
+        [answers[of_answer, 0], labels[:, 1], answers[of_answer, 1], of_answer, labels[:, 2], labels[:, 3]]
     )
     rows = _sorted(rows, by=(0, 1, 2, 3))
     is_again = (rows[1:, :3] == rows[:-1, :3]).all(axis=1)
@@ -116,7 +101,6 @@ def step_columns(chunk: LabelledSolutions) -> StepColumns:
     counts = is_latest[rows[:, 3]]
     dropped_labels["earlier answer"] = int((~counts).sum())
     rows = rows[counts]
-    is_decided = answers[:, 3] != _UNDECIDED
     return StepColumns(
         solution_id=rows[:, 0],
         step_index=rows[:, 1],
@@ -124,12 +108,36 @@ def step_columns(chunk: LabelledSolutions) -> StepColumns:
         label=rows[:, 4],
         is_unsure=rows[:, 5].astype(np.bool_),
         again=again,
-        first_errors=answers[is_latest & is_decided][:, 1:4],
+        first_errors=answers[is_latest & is_decided][:, [0, 1, 3]],
         n_undecided=int((is_latest & ~is_decided).sum()),
         n_annotations=len(chunk.annotations),
         dropped_annotations=dropped_annotations,
         dropped_labels=+dropped_labels,
     )
+
+
+def _answers(chunk: LabelledSolutions) -> tuple[Ints, Counter[str]]:
+    """Answers that say something, in the order of solution, annotator and time, and how many say nothing.
+
+    Columns: solution, annotator, annotation, position of the first error, last step that was asked for.
+    """
+    dropped: Counter[str] = Counter()
+    labelled = {label.annotation_id for label in chunk.labels}
+    kept: list[tuple[int, int, int, int, int]] = []
+    for one in chunk.annotations:
+        position = one.first_error
+        if position is None:
+            position = NO_ERROR if one.finish_reason == "solution" else _UNDECIDED
+        if one.finish_reason in _SAYS_NOTHING:
+            dropped[str(one.finish_reason)] += 1
+        elif position == _UNDECIDED and one.annotation_id not in labelled:
+            dropped["no labels"] += 1
+        else:
+            stops = one.mode == "first_error" and position >= 0
+            kept.append(
+                (one.solution_id, one.annotator_id, one.annotation_id, position, position if stops else _NEVER)
+            )
+    return _sorted(np.array(kept, dtype=np.int64).reshape(-1, 5), by=(0, 1, 2)), dropped
 
 
 def _sorted(rows: Ints, *, by: Sequence[int]) -> Ints:

@@ -1,7 +1,7 @@
 """The report on step labels: how far labellers agree, together, two by two, with gold and with themselves."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from .alpha import krippendorff_alpha
 from .coefficient import RESAMPLES, Coefficient
 from .first_errors import FirstErrorAgreement, first_error_agreement
 from .kappa import ac_of_tables, gwet_ac, raw_agreement
-from .labels import LabelledSolutions, step_columns
+from .labels import LabelledSolutions, StepAnnotation, StepLabel, step_columns
 from .tables import Floats, Ints, count_labels, n_shared, ordinal_weights, pair_tables
 
 LABELS = (-1, 0, 1)
@@ -132,7 +132,7 @@ def report_agreement(
     for chunk in chunks:
         total.add(chunk)
         if by_source:
-            for source, part in _split(chunk):
+            for source, part in _split(chunk).items():
                 sources.setdefault(source, _Tally(total.ids, gold_id)).add(part)
     names = [annotators[id_] for id_ in total.ids]
     return AgreementReport(
@@ -145,16 +145,17 @@ def report_agreement(
     )
 
 
-def _split(chunk: LabelledSolutions) -> Iterator[tuple[str, LabelledSolutions]]:
-    source_of = {one.annotation_id: one.source for one in chunk.annotations}
-    for source in sorted(set(source_of.values())):
-        yield (
-            source,
-            LabelledSolutions(
-                [one for one in chunk.annotations if one.source == source],
-                [label for label in chunk.labels if source_of.get(label.annotation_id) == source],
-            ),
-        )
+def _split(chunk: LabelledSolutions) -> dict[str, LabelledSolutions]:
+    """A chunk by source."""
+    parts: dict[str, tuple[list[StepAnnotation], list[StepLabel]]] = {}
+    source_of: dict[int, str] = {}
+    for one in chunk.annotations:
+        parts.setdefault(one.source, ([], []))[0].append(one)
+        source_of[one.annotation_id] = one.source
+    for label in chunk.labels:
+        if label.annotation_id in source_of:
+            parts[source_of[label.annotation_id]][1].append(label)
+    return {source: LabelledSolutions(*part) for source, part in parts.items()}
 
 
 class _Tally:
