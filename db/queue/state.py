@@ -9,6 +9,10 @@ from ..connect import reading
 from ..models import Annotation, Claim, Problem, Project, Solution, StepLabel, Task
 from ..schema import utc_now
 from ..tasks import pools_of
+from ..tasks.eligibility import still_open
+
+MOST_LEFT = 1000
+"""What `counts_for` counts up to."""
 
 _SHOWN = ("label", "relabel", "calibration")
 """Purposes of tasks that stand in the queue; what measures people does not show there."""
@@ -135,7 +139,8 @@ def counts_for(
 ) -> tuple[int, int]:
     """How many tasks an annotator has answered, and how many open ones are left; what the page shows all the time.
 
-    Left are those of a project, where one is given.
+    Left are those of a project, where one is given; `MOST_LEFT` stands for that many or more, since the page asks
+    again and again.
     """
     with reading(engine) as session:
         n_answered = session.scalar(
@@ -143,7 +148,8 @@ def counts_for(
             .select_from(Annotation)
             .where(Annotation.annotator_id == annotator_id, Annotation.superseded_by_id.is_(None), _is_work())
         )
-        return n_answered or 0, _n_left(session, annotator_id, reason=reason, project_id=project_id)
+        left = _n_left(session, annotator_id, reason=reason, project_id=project_id, most=MOST_LEFT)
+        return n_answered or 0, left
 
 
 def recently_answered(engine: sa.Engine, annotator_id: int, *, n: int = 20) -> list[Answered]:
@@ -169,31 +175,30 @@ def _is_work() -> sa.ColumnElement[bool]:
     return sa.and_(Annotation.task_id.is_not(None), ~practice)
 
 
-def _n_left(session: Session, annotator_id: int, *, reason: str | None, project_id: int | None = None) -> int:
-    """Open tasks that this annotator may have and has not answered."""
+def _n_left(
+    session: Session, annotator_id: int, *, reason: str | None, project_id: int | None = None, most: int | None = None
+) -> int:
+    """Open tasks that this annotator may have and has not answered; `most` stands for that many or more."""
     pools = [
-        pool.project_id
+        pool.project_id or 0
         for pool in pools_of(session, annotator_id)
         if pool.state == "active" and project_id in (None, pool.project_id)
     ]
+    # Expressions that no index serves: the first query goes through the open tasks, the second through the
+    # annotator's own answers.
     part = [
-        Task.is_open,
         Task.purpose.in_(_SHOWN),
-        sa.or_(Task.assigned_to_id.is_(None), Task.assigned_to_id == annotator_id),
-        sa.or_(
-            Task.project_id.in_([pool for pool in pools if pool]),
-            *([Task.project_id.is_(None)] if None in pools else []),
-        ),
+        sa.func.coalesce(Task.assigned_to_id, annotator_id) == annotator_id,
+        sa.func.coalesce(Task.project_id, 0).in_(pools),
         *([] if reason is None else [Task.reason == reason]),
     ]
-    n_open = session.scalar(sa.select(sa.func.count()).select_from(Task).where(*part)) or 0
-    n_mine = (
-        session.scalar(
-            sa.select(sa.func.count())
-            .select_from(Annotation)
-            .join(Task, Task.task_id == Annotation.task_id)
-            .where(*part, Annotation.annotator_id == annotator_id, Annotation.superseded_by_id.is_(None))
-        )
-        or 0
+    mine = sa.select(Task.task_id).join_from(Annotation, Task, Task.task_id == Annotation.task_id)
+    answered = mine.where(
+        Annotation.annotator_id == annotator_id, Annotation.superseded_by_id.is_(None), still_open(), *part
     )
-    return n_open - n_mine
+    n_answered = session.scalar(sa.select(sa.func.count()).select_from(answered.subquery())) or 0
+    is_open = sa.select(Task.task_id).where(Task.is_open, *part)
+    if most is not None:
+        is_open = is_open.limit(most + n_answered)
+    n_open = session.scalar(sa.select(sa.func.count()).select_from(is_open.subquery())) or 0
+    return n_open - n_answered

@@ -27,6 +27,7 @@ from .eligibility import (
     is_untouched_by,
     known_tasks,
     may_answer,
+    still_open,
     walks_pool,
 )
 from .pools import Pool, pools_of
@@ -230,12 +231,14 @@ def _next(session: Session, annotator_id: int, pools: Sequence[Pool], *, reason:
 
 
 def _next_assigned(session: Session, annotator_id: int, pools: Sequence[Pool]) -> int | None:
+    mine = sa.orm.aliased(Task)
     candidates = session.scalars(
         sa.select(Task.task_id)
         .where(
-            Task.assigned_to_id == annotator_id,
+            Task.task_id.in_(sa.select(mine.task_id).where(mine.assigned_to_id == annotator_id)),
+            still_open(),
             Task.purpose.in_((*_QUEUED, "repeat")),
-            sa.or_(*(in_pool(pool.project_id) for pool in pools), sa.false()),
+            sa.or_(*(walks_pool(pool.project_id) for pool in pools), sa.false()),
             is_untouched_by(annotator_id),
         )
         .order_by(Task.priority.desc(), Task.task_id)
@@ -246,7 +249,7 @@ def _next_assigned(session: Session, annotator_id: int, pools: Sequence[Pool]) -
 
 def _next_known(session: Session, annotator_id: int, pool: Pool, purpose: str, *, n: int | None = None) -> int | None:
     """A task with a known answer that this annotator has not answered: the next entry task, or any gold one."""
-    every = known_tasks(pool.project_id, purpose).where(Task.is_open)
+    every = known_tasks(pool.project_id, purpose).where(still_open())
     if purpose == "entry":
         first = every.order_by(Task.task_id).limit(n).subquery()
         return session.scalars(
@@ -413,6 +416,7 @@ def copy_of(task: Task, *, purpose: str, annotator_id: int) -> Task:
 
 def _is_claimable(annotator_id: int, pool: Pool, *, reason: str | None) -> sa.ColumnElement[bool]:
     return sa.and_(
+        Task.is_open,
         walks_pool(pool.project_id),
         Task.purpose.in_(_QUEUED),
         Task.assigned_to_id.is_(None),

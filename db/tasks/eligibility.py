@@ -79,8 +79,13 @@ def may_answer(annotator_id: int) -> sa.ColumnElement[bool]:
 
 
 def is_untouched_by(annotator_id: int) -> sa.ColumnElement[bool]:
-    """Open, and neither answered by the annotator nor in their hands."""
-    return sa.and_(Task.is_open, ~is_answered_by(annotator_id), ~is_leased_to(annotator_id))
+    """Neither answered by the annotator nor in their hands."""
+    return sa.and_(~is_answered_by(annotator_id), ~is_leased_to(annotator_id))
+
+
+def still_open() -> sa.ColumnElement[bool]:
+    """The task is open, said so that SQLite does not go through all open tasks where a few are named."""
+    return Task.is_open.is_not(False)
 
 
 def in_pool(project_id: int | None) -> sa.ColumnElement[bool]:
@@ -101,8 +106,6 @@ def known_tasks(project_id: int | None, purpose: str) -> sa.Select[int]:
 
     Compared as in `walks_pool`: the planner would else read every task of the project to find the few.
     """
-    return (
-        sa.select(Task.task_id)
-        .join_from(KnownAnswer, Task, Task.task_id == KnownAnswer.task_id)
-        .where(walks_pool(project_id), Task.purpose == purpose)
+    return sa.select(Task.task_id).where(
+        Task.task_id.in_(sa.select(KnownAnswer.task_id)), walks_pool(project_id), Task.purpose == purpose
     )

@@ -25,7 +25,7 @@ from ..solutions import solution_text_hash
 from .claims import copy_of, lease
 from .contents import ClaimedTask, contents
 from .draws import lot
-from .eligibility import in_pool, is_leased_to, known_tasks
+from .eligibility import in_pool, is_leased_to, known_tasks, still_open
 
 _BUILT_IN = "built-in"
 """Why the tasks that come with the app are there. Their problems are flagged, so that nobody samples on them, and
@@ -83,7 +83,7 @@ def practice_task(
     """
     with writing(engine) as session:
         own = known_tasks(project_id, "practice").where(
-            Task.assigned_to_id.is_(None), Task.is_open, sa.func.coalesce(Task.reason, "") != _BUILT_IN
+            Task.assigned_to_id.is_(None), still_open(), sa.func.coalesce(Task.reason, "") != _BUILT_IN
         )
         ids = list(session.scalars(own)) or _of_gold(session, annotator_id, project_id)
         if not ids:
