@@ -319,7 +319,7 @@ def _given(session: Session, annotator_id: int, pool: Pool) -> Counter[str | Non
         .join_from(Claim, Task, Task.task_id == Claim.task_id)
         .where(
             Claim.annotator_id == annotator_id,
-            in_pool(pool.project_id),
+            walks_pool(pool.project_id),
             Task.purpose.in_(("label", "relabel", "gold", "repeat")),
         )
         .group_by(Task.reason)
