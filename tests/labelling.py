@@ -5,7 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from db.connect import reading, writing
+from db.annotators import find_or_create_annotator
+from db.connect import open_database, reading, writing
 from db.models import (
     Annotation,
     Event,
@@ -19,7 +20,7 @@ from db.models import (
     StepLabel,
     Task,
 )
-from db.tasks import ClaimedTask, Submission
+from db.tasks import ClaimedTask, Submission, claim_tasks, submit
 
 
 def fill(
@@ -147,3 +148,21 @@ def event_kinds(engine: sa.Engine, *, but: Sequence[str] = ("claimed", "submitte
     with reading(engine) as session:
         kinds = session.scalars(sa.select(Event.kind).order_by(Event.event_id))
         return [kind for kind in kinds if kind not in but]
+
+
+def work_through_the_queue(url: str, name: str, start: Any, answered: Any) -> None:
+    """One of many processes: claims and answers tasks until there is none, and puts their ids into `answered`."""
+    engine = open_database(url)
+    me = find_or_create_annotator(engine, name)
+    start.wait(60)
+    done: list[int] = []
+    misses = 0
+    while misses < 3:
+        tasks = claim_tasks(engine, me, n=2)
+        misses = 0 if tasks else misses + 1
+        for task in tasks[:1]:
+            answer = submit(engine, answer_of(task, me, (1, 0, 1)))
+            assert answer.status == "stored", answer
+            done.append(task.task_id)
+    engine.dispose()
+    answered.put(done)
