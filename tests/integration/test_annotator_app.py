@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import streamlit as st
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
@@ -23,8 +24,8 @@ from annotator.surface import surface_data, take
 from annotator.workplace import Workplace, open_workplace
 from db.annotators import find_or_create_annotator
 from db.connect import open_database, reading, writing
-from db.models import Annotation, Problem, ProblemSource, Solution
-from db.tasks import Submission, add_tasks, claim_tasks
+from db.models import Annotation, Draft, Membership, Problem, ProblemSource, Project, Solution
+from db.tasks import CritiqueAnswer, PairAnswer, Submission, add_tasks, claim_tasks
 from stepmark.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,7 @@ def workplace(tmp_path: Path) -> Iterator[Workplace]:
     add_tasks(engine, [(1, 2.0), (2, 1.0), (3, 0.0)], reason="random")
     found = Workplace(engine, find_or_create_annotator(engine, "annotator-1"), "annotator-1", None)
     open_workplace(found)
+    st.session_state.clear()
     yield found
     engine.dispose()
 
@@ -124,6 +126,118 @@ def test_what_cannot_be_read_is_answered_so_that_the_browser_stops_repeating_it(
         assert read_outbox(nonsense, 7) == []
         assert read_held(nonsense) == {}
     assert read_held({"held": {"1": "token", "x": "token", "2": 3}}) == {1: "token"}
+
+
+def skipped(task: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A submission with what all kinds share, and `fields`."""
+    shared = sent(task)
+    for name in ("labels", "unsure", "step_durations_ms"):
+        del shared[name]
+    return {**shared, **fields}
+
+
+def test_submissions_of_each_kind_are_read_by_the_fields_that_only_they_have() -> None:
+    task = {"task_id": 1, "token": "token"}
+    steps = sent(
+        task,
+        repaired=[0],
+        segments=["1 + 1", "= 2"],
+        written={"1": "= 3"},
+        alternatives={"7": -1},
+        chosen="own",
+        suggestion_shown=True,
+        extra={"labels_before": [1, None], "reason": "x"},
+    )
+    pair = skipped(task, choice="first", strength=2, reasons=["clear"])
+    judgement = skipped(task, judgement="partly", is_helpful=None, is_verdict_right=True, correction="so")
+    found = read_outbox({"outbox": [steps, pair, judgement, skipped(task, finish_reason="skipped")]}, 7)
+    assert all(isinstance(one, Submission) for one in found), found
+    read = [one for one in found if isinstance(one, Submission)]
+    assert (read[0].repaired, read[0].segments, read[0].written, read[0].alternatives, read[0].chosen) == (
+        frozenset({0}),
+        ["1 + 1", "= 2"],
+        {1: "= 3"},
+        {7: -1},
+        "own",
+    )
+    assert (read[0].suggestion_shown, read[0].extra) == (True, {"labels_before": [1, None], "reason": "x"})
+    assert read[1].pair == PairAnswer("first", 2, ("clear",))
+    assert read[2].critique == CritiqueAnswer("partly", None, True, "so")
+    assert (read[3].pair, read[3].critique, read[3].labels) == (None, None, ())
+    for wrong in ({"alternatives": {"x": 1}}, {"alternatives": {"1": 2}}, {"unsure": [-1]}, {"segments": []}):
+        [unreadable] = read_outbox({"outbox": [sent(task, **wrong)]}, 7)
+        assert isinstance(unreadable, Unreadable)
+
+
+def test_a_draft_is_kept_for_another_browser_newest_first_until_the_answer(workplace: Workplace) -> None:
+    [task, _] = surface_data(workplace)["tasks"]
+
+    def draft(updated_at: int, labels: list[int], token: str = task["token"]) -> dict[str, Any]:
+        return {"task_id": task["task_id"], "token": token, "body": {"labels": labels}, "updated_at": updated_at}
+
+    moment = 1_790_000_000_123
+    take(workplace, {"drafts": [draft(moment, [1]), draft(moment - 1, [0]), draft(moment + 1, [-1], "wrong"), 3]})
+    [shown, untouched] = surface_data(workplace)["tasks"]
+    assert (shown["draft"], untouched["draft"]) == ({"labels": [1], "updated_at": moment}, None)
+    take(workplace, {"outbox": [sent(task)], "drafts": [draft(moment + 2, [0])]})
+    with reading(workplace.engine) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Draft)) == 0
+
+
+def test_evidence_is_attached_where_the_project_shows_it(workplace: Workplace) -> None:
+    asked: list[list[int]] = []
+
+    def evidence_of(_engine: Any, solution_ids: list[int]) -> dict[int, Any]:
+        asked.append(solution_ids)
+        return {1: {"scores": [0.5]}}
+
+    class WithEvidence(Workplace):
+        evidence = staticmethod(evidence_of)
+
+    place = WithEvidence(workplace.engine, workplace.annotator_id, "annotator-1", None)
+    first, second = surface_data(place)["tasks"]
+    assert (first["evidence"], first["evidence_before"]) == ({"scores": [0.5]}, False)
+    assert (second["evidence"], "solution_ids" in first) == (None, False)
+    assert asked == [[1, 2]]
+
+
+def test_a_project_is_chosen_and_a_pause_says_why(workplace: Workplace) -> None:
+    with writing(workplace.engine) as session:
+        session.add(Project(name="sums", kind="steps", settings={}))
+    add_tasks(workplace.engine, [(3, 0.0)], project_id=1)
+    take(workplace, {"project_id": 1})
+    data = surface_data(workplace)
+    line = {
+        "project_id": 1,
+        "name": "sums",
+        "kind": "steps",
+        "mode": "first_error",
+        "state": "active",
+        "reason": None,
+    }
+    assert (data["projects"], data["project_id"], data["paused"]) == ([line], 1, None)
+    assert [task["project"]["name"] for task in data["tasks"]] == ["sums"]
+    assert data["counts"]["left"] == 1
+    with writing(workplace.engine) as session:
+        session.add(
+            Membership(project_id=1, annotator_id=workplace.annotator_id, state="paused", reason="Talk to us.")
+        )
+    data = surface_data(workplace)
+    assert (data["tasks"], data["paused"], data["projects"][0]["state"]) == ([], "Talk to us.", "paused")
+    take(workplace, {"project_id": None})
+    assert len(surface_data(workplace)["tasks"]) == 2
+
+
+def test_practice_stays_at_hand_until_it_is_answered(workplace: Workplace) -> None:
+    take(workplace, {"practice": True})
+    *ordinary, task = surface_data(workplace)["tasks"]
+    assert (len(ordinary), task["purpose"], task["known"]["answer"].keys()) == (2, "practice", {"labels"})
+    take(workplace, {"practice": False})
+    assert surface_data(workplace)["tasks"][-1]["task_id"] == task["task_id"]
+    answer = sent(task, labels=[1] * (len(task["steps"]) + 1), unsure=[], step_durations_ms=[])
+    assert take(workplace, {"outbox": [answer]})[0]["status"] == "stored"
+    data = surface_data(workplace)
+    assert ([task["purpose"] for task in data["tasks"]], data["counts"]["answered"]) == (["label", "label"], 0)
 
 
 def test_the_label_page_mounts_the_surface_and_claims_two_tasks(workplace: Workplace) -> None:
@@ -279,9 +393,10 @@ def test_the_queue_is_filled_and_shown_by_commands(workplace: Workplace) -> None
     done = stepmark("queue", "add", "--db", url, "--source", "ma*", "--mode", "all_steps", "--limit", "2")
     assert (done.stdout, done.returncode) == ("queue: read 2, kept 2, dropped 0\n", 0)
     shown = stepmark("queue", "show", "--db", url, "--json")
+    line = {"project": None, "reason": "random", "kind": "steps", "n_closed": 0, "n_leased": 0}
     assert json.loads(shown.stdout) == [
-        {"reason": "random", "mode": "first_error", "n_open": 3, "n_closed": 0, "n_leased": 0},
-        {"reason": "random", "mode": "all_steps", "n_open": 2, "n_closed": 0, "n_leased": 0},
+        {**line, "mode": "first_error", "n_open": 3},
+        {**line, "mode": "all_steps", "n_open": 2},
     ]
     refused = stepmark("queue", "add", "--db", url, "--source", "maths")
     assert (refused.returncode, refused.stderr) == (

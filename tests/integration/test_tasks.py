@@ -1,24 +1,21 @@
 """Tasks on both databases: claims under concurrency, leases, submissions, corrections, the queue."""
 
 import dataclasses
-import json
-import subprocess
-import sys
+import multiprocessing
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from multiprocessing.context import BaseContext
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from db.annotators import find_or_create_annotator
 from db.connect import reading, writing
-from db.models import Annotation, Annotator, Claim, Event, Problem, ProblemSource, Score, Solution, StepLabel, Task
-from db.queue import counts_for, progress, queue_solutions, queue_state, recently_answered
+from db.models import Annotation, Annotator, Claim, Event, Solution, Task
+from db.queue import counts_for, progress, recently_answered
 from db.tasks import (
     AddedTasks,
     ClaimedTask,
-    Submission,
     SubmitAnswer,
     add_tasks,
     claim_tasks,
@@ -26,36 +23,10 @@ from db.tasks import (
     release,
     submit,
 )
+from db.tasks.contents import ProjectFacts
 from stepmark.errors import InputError, UserError
-
-ROOT = Path(__file__).parents[2]
-
-
-def fill(
-    engine: sa.Engine, n: int, *, steps: Sequence[str] = ("1 + 1 = 2", "2 + 1 = 3"), answer: str | None = "3"
-) -> None:
-    with writing(engine) as session:
-        for index in range(n):
-            problem = Problem(
-                statement_hash=f"{index:032x}",
-                family=f"{index:032x}",
-                statement=f"Problem {index}: what is 1 + 1 + 1?",
-                reference_answer="3",
-            )
-            session.add(problem)
-            session.flush()
-            session.add(ProblemSource(problem_id=problem.problem_id, source="sums/test", source_key=str(index)))
-            session.add(
-                Solution(
-                    problem_id=problem.problem_id,
-                    source="sums/model",
-                    source_key=str(index),
-                    text="\n".join(steps),
-                    text_hash=f"{index:032x}",
-                    steps=list(steps),
-                    answer=answer,
-                )
-            )
+from stepmark.projects import ProjectSettings
+from tests.labelling import answer_of, fill, stored_labels, work_through_the_queue
 
 
 @pytest.fixture
@@ -63,86 +34,44 @@ def annotator_id(database: sa.Engine) -> int:
     return find_or_create_annotator(database, "annotator-1")
 
 
-def answer_of(task: ClaimedTask, annotator_id: int, labels: Sequence[int | None], **changes: object) -> Submission:
-    fields: dict[str, object] = {
-        "submission_id": f"s-{task.task_id}-{annotator_id}",
-        "task_id": task.task_id,
-        "annotator_id": annotator_id,
-        "token": task.token,
-        "finish_reason": "found_error" if -1 in labels else "solution",
-        "labels": labels,
-    }
-    return Submission(**{**fields, **changes})  # type: ignore[arg-type]
-
-
-def stored_labels(engine: sa.Engine, annotation_id: int | None) -> list[tuple[int, int, bool, int | None]]:
-    with reading(engine) as session:
-        return [
-            (row.step_index, row.label, row.is_unsure, row.duration_ms)
-            for row in session.scalars(
-                sa.select(StepLabel).where(StepLabel.annotation_id == annotation_id).order_by(StepLabel.step_index)
-            )
-        ]
-
-
 def expire(engine: sa.Engine) -> None:
     with writing(engine) as session:
         session.execute(sa.update(Claim).values(expires_at=Claim.claimed_at))
 
 
-WORKER = """
-import json, sys
-from db.annotators import find_or_create_annotator
-from db.connect import open_database
-from db.tasks import Submission, claim_tasks, submit
-engine = open_database(sys.argv[1])
-me = find_or_create_annotator(engine, sys.argv[2])
-print("ready", flush=True)
-sys.stdin.readline()
-answered = []
-misses = 0
-while misses < 3:
-    tasks = claim_tasks(engine, me, n=2)
-    misses = 0 if tasks else misses + 1
-    for task in tasks[:1]:
-        work = Submission(f"{me}-{task.task_id}", task.task_id, me, task.token, "solution", (1, 0, 1))
-        answer = submit(engine, work)
-        assert answer.status == "stored", answer
-        answered.append(task.task_id)
-print(json.dumps(answered))
-"""
+@pytest.fixture(scope="session")
+def processes() -> BaseContext:
+    """Starts processes by forking one that has imported what they need: eight at once cost as much as one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.labelling"])
+    return context
 
 
-@pytest.mark.parametrize(("n_tasks", "n_wanted"), [(100, 1), (30, 3)])
+@pytest.mark.parametrize(("n_tasks", "n_wanted"), [(64, 1), (24, 3)])
 def test_eight_processes_share_the_tasks_and_none_is_lost_or_given_too_often(
-    database: sa.Engine, database_url: str, n_tasks: int, n_wanted: int
+    database: sa.Engine, database_url: str, processes: Any, n_tasks: int, n_wanted: int
 ) -> None:
     fill(database, n_tasks)
     assert add_tasks(database, [(index + 1, 0.0) for index in range(n_tasks)], n_wanted=n_wanted).kept == n_tasks
+    start, answered = processes.Barrier(8), processes.SimpleQueue()
     workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, database_url, f"annotator-{number}"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+        processes.Process(
+            target=work_through_the_queue, args=(database_url, f"annotator-{number}", start, answered), daemon=True
         )
         for number in range(8)
     ]
     for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
+        worker.start()
     for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
+        worker.join(120)
+        assert worker.exitcode == 0
+        worker.close()
     given: Counter[int] = Counter()
-    for worker in workers:
-        out, _ = worker.communicate(timeout=120)
-        assert worker.returncode == 0
-        answered = json.loads(out)
-        assert len(answered) == len(set(answered))
-        given.update(answered)
+    for _ in range(8):
+        ids = answered.get()
+        assert len(ids) == len(set(ids))
+        given.update(ids)
+    answered.close()
     assert given == dict.fromkeys(range(1, n_tasks + 1), n_wanted)
     with reading(database) as session:
         claims = session.execute(sa.select(Claim.task_id, sa.func.count()).group_by(Claim.task_id)).all()
@@ -157,15 +86,23 @@ def test_a_claim_brings_content_highest_priority_first_and_asking_again_brings_t
     fill(database, 3)
     add_tasks(database, [(1, 0.0), (2, 5.0), (3, 1.0)], reason="random")
     tasks = claim_tasks(database, annotator_id)
+    defaults = ProjectSettings()
     assert tasks[0] == ClaimedTask(
         task_id=2,
         token=tasks[0].token,
+        kind="steps",
         mode="first_error",
+        purpose="label",
+        project=ProjectFacts(
+            None, "good_neutral_bad", "error", "auto", True, defaults.min_ms_per_step, defaults.pair_reasons, True
+        ),
         statement="Problem 1: what is 1 + 1 + 1?",
         reference_answer="3",
         source="sums/test",
+        outcome=None,
         steps=("1 + 1 = 2", "2 + 1 = 3"),
         answer="3",
+        solution_ids=(2,),
     )
     assert [task.task_id for task in tasks] == [2, 3]
     assert len({task.token for task in tasks}) == 2
@@ -353,43 +290,8 @@ def test_adding_counts_what_it_leaves_out(database: sa.Engine) -> None:
         3, 0, {"already queued": 1, "no steps": 1, "no such solution": 1}
     )
     assert add_tasks(database, [(1, 0.0)], mode="all_steps") == AddedTasks(1, 1, {})
-    with pytest.raises(InputError, match="mode 'verify' cannot be labelled"):
-        add_tasks(database, [(1, 0.0)], mode="verify")
-
-
-def test_the_queue_is_filled_by_source_at_random_and_repeatably(database: sa.Engine) -> None:
-    fill(database, 20)
-    assert queue_solutions(database, source="sums/*", limit=5, seed=7) == AddedTasks(5, 5, {})
-    with reading(database) as session:
-        first = session.scalars(sa.select(Task.solution_id).order_by(Task.task_id)).all()
-    assert len(set(first)) == 5
-    assert list(first) != sorted(first)
-    with writing(database) as session:
-        session.execute(sa.delete(Task))
-    queue_solutions(database, source="sums/model", limit=5, seed=7)
-    with reading(database) as session:
-        assert session.scalars(sa.select(Task.solution_id).order_by(Task.task_id)).all() == first
-    queue_solutions(database, limit=100, seed=7)
-    states = [
-        (state.reason, state.mode, state.n_open, state.n_closed, state.n_leased) for state in queue_state(database)
-    ]
-    assert states == [("random", "first_error", 20, 0, 0)]
-    with pytest.raises(InputError, match=r"no source is named like 'math\*'; there are: sums/model, sums/test"):
-        queue_solutions(database, source="math*")
-
-
-def test_uncertain_solutions_come_first_by_the_newest_score(database: sa.Engine) -> None:
-    fill(database, 4)
-    with pytest.raises(InputError, match="no solution has a PRM score"):
-        queue_solutions(database, order="uncertain")
-    with writing(database) as session:
-        for solution_id, model, value in [(1, "old", 0.5), (1, "new", 1.0), (2, "new", 0.375), (3, "new", 0.875)]:
-            session.add(Score(solution_id=solution_id, reward_model=model, kind="prm", value=value))
-            session.flush()
-    assert queue_solutions(database, order="uncertain").kept == 3
-    with reading(database) as session:
-        rows = session.execute(sa.select(Task.solution_id, Task.priority).order_by(Task.priority.desc())).all()
-    assert [tuple(row) for row in rows] == [(2, 0.75), (3, 0.25), (1, 0.0)]
+    with pytest.raises(InputError, match="mode 'guess' cannot be labelled"):
+        add_tasks(database, [(1, 0.0)], mode="guess")
 
 
 def test_progress_counts_a_corrected_answer_once(database: sa.Engine, annotator_id: int) -> None:
