@@ -13,7 +13,7 @@ import streamlit as st
 from db.queue import counts_for
 from db.tasks import claim_tasks, heartbeat, submit
 
-from .assets import COMPONENT, component_url, find_katex
+from .assets import component_url, find_katex, style_sheet
 from .guideline import DEFAULT as GUIDELINE
 from .messages import Unreadable, read_held, read_outbox
 from .workplace import HELD_TASKS, LEASE_S, Workplace, current
@@ -41,7 +41,7 @@ export default function (component) {
 
 _mount = st.components.v2.component(
     "stepmark.surface",
-    css=(COMPONENT / "surface.css").read_text(encoding="utf-8"),
+    css=style_sheet(),
     js=_LOADER,
     isolate_styles=False,
 )

@@ -391,7 +391,7 @@ def test_the_key_sheet_and_the_guidelines_open_and_close_by_keys(lab: Lab, watch
     lab.queue(DUCKS)
     page = watch(lab).open()
     press(page, "?")
-    expect(page.get_by_role("dialog")).to_contain_text("bad, then the next unjudged step")
+    expect(page.get_by_role("dialog")).to_contain_text("bad, then the next unjudged")
     press(page, "3", "Escape", "h")
     expect(page.get_by_role("dialog")).to_contain_text("Substance, not nitpicks")
     press(page, "Escape")
