@@ -1,10 +1,19 @@
 /** The kinds of task: each a pair of modules with one interface, a judgement (data and rules) and a view (drawing). */
 
+import { AlternativesJudgement } from "./alternatives/judgement.js";
+import { AlternativesView } from "./alternatives/view.js";
+import { CritiqueJudgement } from "./critique/judgement.js";
+import { CritiqueView } from "./critique/view.js";
+import { PreferenceJudgement } from "./preference/judgement.js";
+import { PreferenceView } from "./preference/view.js";
 import { StepsJudgement } from "./steps/judgement.js";
 import { StepsView } from "./steps/view.js";
 
 const KINDS = {
   steps: [StepsJudgement, StepsView],
+  alternatives: [AlternativesJudgement, AlternativesView],
+  preference: [PreferenceJudgement, PreferenceView],
+  critique: [CritiqueJudgement, CritiqueView],
 };
 
 const PROJECT = {

@@ -108,7 +108,9 @@ export class Variants {
         : verdict === "pass"
           ? "The reasoning holds on the new input."
           : `The chain could not be carried over${reason ? `: ${reason}` : ""}.`;
-    return make("div.sm-verdict", {}, make("p.sm-verdict-word", {}, icon(shapeOf(variant)), make("strong", { text: sentence })), answers);
+    const critic = variant.critic === "replay" ? "a program, exactly" : variant.critic;
+    const by = critic === null ? "" : make("span.sm-carried-by", { text: ` Carried over by ${critic}.` });
+    return make("div.sm-verdict", {}, make("p.sm-verdict-word", {}, icon(shapeOf(variant)), make("span", {}, make("strong", { text: sentence }), by)), answers);
   }
 
   /**

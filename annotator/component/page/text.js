@@ -11,6 +11,8 @@ const ENVIRONMENT = /\\begin\{([a-zA-Z]+\*?)\}/y;
 const MONEY = /^\d[\d,]*(?:\.\d+)?(?:[kKmM%]\b)?(?=$|[.,;:!?)\]]*(?:\s|$)|\s*(?:\/|per\b|each\b|[a-zA-Z]{2,}))/;
 const TEX_SIGN = /[\\^_{}=]/;
 const LONGEST_FORMULA = 20_000;
+const IDLE_TIMEOUT_MS = 300;
+const SLICE_MS = 8;
 
 /**
  * Takes a text apart.
@@ -191,17 +193,29 @@ function typesetSoon(element) {
   else waiting.add(element);
 }
 
-/** Formulas of long texts are set when they come within two windows of being seen. */
+/** Formulas of long texts are set when they come within two windows of being seen, in the pauses between keys. */
 const observer = new IntersectionObserver(
   (entries) => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       observer.unobserve(target);
-      for (const element of target.querySelectorAll(".sm-formula")) typesetSoon(element);
+      for (const element of target.querySelectorAll(".sm-formula")) queue.push(element);
     }
+    if (queue.length && !isPumping) requestIdleCallback(pump, { timeout: IDLE_TIMEOUT_MS });
+    isPumping = queue.length > 0;
   },
   { rootMargin: "1500px 0px", scrollMargin: "1500px 0px" },
 );
+const queue = [];
+let isPumping = false;
+
+function pump(deadline) {
+  const end = performance.now() + SLICE_MS;
+  do typesetSoon(queue.shift());
+  while (queue.length && (deadline.didTimeout ? performance.now() < end : deadline.timeRemaining() > 2));
+  isPumping = queue.length > 0;
+  if (isPumping) requestIdleCallback(pump, { timeout: IDLE_TIMEOUT_MS });
+}
 
 function near(element) {
   observer.observe(element);

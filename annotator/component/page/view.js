@@ -8,6 +8,7 @@
 import { button, key, make } from "./elements.js";
 import { draw } from "./text.js";
 
+const LINES = 140;
 const NOTES = {
   practice: "Practice: nothing is stored as a label, and the known answer is shown after yours.",
   calibration: "Calibration: everybody answers this one; it is talked over afterwards.",
@@ -137,15 +138,18 @@ export class View {
     this.submitButton.setAttribute("aria-disabled", "false");
     this.comment.disabled = true;
     this.actions.firstChild.firstChild.textContent = "Correct it";
+    this.say(judgement.ready.replace(/ ?(Keep or change, then submit|Ready to submit)\./, ""), "is-ready");
     this.uncover(judgement);
   }
 
   /** Shows evidence and known answer; kinds say where. */
   uncover() {}
 
-  /** Takes an action that only the drawing knows; true where it did. */
-  take() {
-    return false;
+  /** Takes an action that only the drawing knows; true where it did. Where nothing is rated one by one, moving scrolls. */
+  take(action) {
+    if (this.task.kind === "steps" || this.task.kind === "alternatives" || !["up", "down"].includes(action)) return false;
+    scroller(this.element).scrollBy({ top: action === "down" ? LINES : -LINES });
+    return true;
   }
 
   /** The comment's field. */
@@ -155,4 +159,10 @@ export class View {
   }
 
   destroy() {}
+}
+
+function scroller(element) {
+  for (let parent = element.parentElement; parent; parent = parent.parentElement)
+    if (parent.scrollHeight > parent.clientHeight && /auto|scroll/.test(getComputedStyle(parent).overflowY)) return parent;
+  return document.scrollingElement;
 }

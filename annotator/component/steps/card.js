@@ -24,6 +24,8 @@ export function controlsTemplate(choices, keys) {
   return make("div.sm-controls", {}, make("div.sm-segmented", { role: "group" }, ...buttons), unsure);
 }
 
+const STATE = ["label", "isCurrent", "isAfter", "isImplied", "isUnsure", "isRepaired", "name"];
+
 export class Card {
   /**
    * @param {object} parts
@@ -46,9 +48,9 @@ export class Card {
 
   /** Shows a state; only what changed is touched. */
   show(state) {
-    const drawn = Object.values(state).join("|");
-    if (this.drawn === drawn) return false;
-    this.drawn = drawn;
+    const { drawn } = this;
+    if (drawn && STATE.every((name) => drawn[name] === state[name])) return false;
+    this.drawn = state;
     const { name, label, isRepaired, isAfter, isImplied, isUnsure, isCurrent } = state;
     const shown = isAfter ? "none" : nameOf(label, isRepaired);
     const { element } = this;

@@ -259,11 +259,19 @@ export class StepsJudgement extends Judgement {
     this.remember({ at, back, ...(typing === null ? {} : { typing }) });
   }
 
+  /** Changes what a kind of its own adds beside the cells. */
+  changeFields(fields, typing = null) {
+    const before = Object.fromEntries(Object.keys(fields).map((name) => [name, this[name]]));
+    this.remember({ at: this.at, back: [], fields: before, ...(typing === null ? {} : { typing }) });
+    Object.assign(this, fields);
+  }
+
   undo() {
     const last = this.past.pop();
     if (!last) return false;
     this.tick();
     for (const [index, n, cells] of last.back) this.cells.splice(index, n, ...cells);
+    Object.assign(this, last.fields);
     this.at = last.at;
     this.#recount();
     return true;

@@ -1,7 +1,7 @@
 /** Draws the steps of a solution and keeps the drawing in step with the judgement. It decides nothing. */
 
 import { Evidence } from "../evidence/panel.js";
-import { button, key, make } from "../page/elements.js";
+import { make } from "../page/elements.js";
 import { icon } from "../page/icons.js";
 import { draw } from "../page/text.js";
 import { View } from "../page/view.js";
@@ -30,7 +30,7 @@ export class StepsView extends View {
     this.divider = make("div.sm-divider", { text: "after the first error: no labels needed" });
     this.fold = make("button.sm-fold", { type: "button", hidden: true, onclick: () => this.act("fold") }, make("span"), this.key("fold"));
     this.list = make(
-      `section.sm-steps${this.isLong ? ".is-long" : ""}`,
+      `section.sm-steps${this.isLong ? ".is-long" : ""}${choicesOf(task.project).length > 3 ? ".is-roomy" : ""}`,
       { "aria-label": "Steps of the solution" },
       make("p.sm-task", { text: MODES[task.mode] ?? "" }),
       this.fold,
@@ -257,6 +257,7 @@ export class StepsView extends View {
     const { element, area } = editor(parts);
     card.editor = element;
     card.inside.append(element);
+    card.element.classList.add("is-edited");
     area.focus();
     element.scrollIntoView({ block: "nearest" });
     return area;
@@ -265,27 +266,22 @@ export class StepsView extends View {
   #closeEditor(card) {
     card.editor?.remove();
     card.editor = null;
+    card.element.classList.remove("is-edited");
     card.element.focus({ preventScroll: true });
   }
 
   /** Asks for a step's number in the footer. */
   #jump(judgement) {
     const field = make("input.sm-input.sm-jump", { type: "text", inputmode: "numeric", placeholder: `1–${judgement.n}`, "aria-label": "Go to step", maxlength: 5 });
-    const close = () => {
-      if (!field.isConnected) return;
-      field.remove();
-      this.focus(judgement);
-    };
     field.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && /^\d+$/.test(field.value)) {
-        field.remove();
-        this.act("move", Number(field.value) - 1);
-      } else if (event.key === "Escape" || event.key === "Enter") close();
-      else return;
+      if (!["Enter", "Escape"].includes(event.key)) return;
       event.preventDefault();
       event.stopPropagation();
+      const goal = event.key === "Enter" && /^\d+$/.test(field.value) ? Number(field.value) - 1 : judgement.at;
+      this.act("move", goal);
+      this.focus(judgement); // which takes the focus from the field, and so ends it
     });
-    field.addEventListener("blur", () => field.remove());
+    field.addEventListener("blur", () => setTimeout(() => field.remove()));
     this.message.before(field);
     field.focus();
     return true;
