@@ -506,7 +506,10 @@ class Surface {
     const element = target instanceof Element ? target : null;
     if (element?.closest("input, textarea, select, [contenteditable]")) {
       const isOwn = this.root.contains(element) && !element.closest(".sm-editor, .sm-jump");
-      if (event.key === "Escape" && isOwn) this.view?.focus(this.judgement);
+      if (event.key === "Escape" && isOwn) {
+        element.blur();
+        this.view?.focus(this.judgement);
+      }
       return;
     }
     const action = event.key === "Escape" ? "leaveCorrection" : this.keys.actionOf(event, this.judgement?.task.kind ?? "steps");
@@ -528,8 +531,7 @@ class Surface {
 /** Is there something to see once the task is answered. */
 function hasMore({ task, before }) {
   if (task.known) return true;
-  const steps = task.kind === "preference" ? [] : task.steps;
-  return !before && task.project.shows_evidence && readEvidence(task.evidence, steps) !== null;
+  return !before && !task.evidence_before && task.project.shows_evidence && readEvidence(task.evidence) !== null;
 }
 
 /** The server's copy of a draft, as the browser keeps its own. */

@@ -1,4 +1,4 @@
-"""The surface alone on a page, with a server that says what a test wants it to say: quick, and for every kind of task.
+"""The surface alone on a page, with a server that says what a test wants: quick, and for every kind of task.
 
 The modules and the browser are real; only Streamlit's part, `{data, parentElement, setTriggerValue}`, is played. What
 the surface sends is kept on the page (`sent`), and answered as the server would answer it.
@@ -8,7 +8,7 @@ import json
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from playwright.sync_api import Page
 
@@ -22,8 +22,10 @@ async ({ data, katex }) => {
   const parentElement = document.querySelector("#surface");
   window.sent = [];
   window.submissions = [];
-  window.data = { assets: "", katex, scope: "stage", math_mode: "auto", acknowledged: [], fill_command: "stepmark queue add",
-    guideline: { version: "test-1", sections: [] }, counts: { answered: 0, left: data.tasks.length }, ...data };
+  window.data = {
+    assets: "", katex, scope: "stage", math_mode: "auto", acknowledged: [], fill_command: "stepmark queue add",
+    guideline: { version: "test-1", sections: [] }, counts: { answered: 0, left: data.tasks.length }, ...data,
+  };
   window.show = () => mount({ data: window.data, parentElement, setTriggerValue: (name, value) => {
     window.sent.push(value);
     for (const submission of value.outbox) {
@@ -40,7 +42,11 @@ async ({ data, katex }) => {
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".html": "text/html"}
+    extensions_map: ClassVar = {
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".js": "text/javascript",
+        ".mjs": "text/javascript",
+    }
 
     def translate_path(self, path: str) -> str:
         path = path.split("?")[0]

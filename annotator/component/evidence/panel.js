@@ -2,7 +2,7 @@
 
 import { make } from "../page/elements.js";
 import { findingsOf, readEvidence } from "./reading.js";
-import { knownLabel, marksOf, stepEvidence, summary } from "./parts.js";
+import { knownLabel, marksOf, opinions, stepEvidence, summary } from "./parts.js";
 import { Variants } from "./variants.js";
 
 export class Evidence {
@@ -16,14 +16,15 @@ export class Evidence {
    */
   constructor(task, view, { raw = task.evidence, showsKnown = true, changed = () => {} } = {}) {
     this.steps = task.steps;
-    this.evidence = readEvidence(raw, this.steps);
+    this.evidence = readEvidence(raw);
     this.known = showsKnown ? task.known : null;
-    const variants = this.evidence?.variants ?? [];
+    const variants = this.evidence?.applications ?? [];
     const text = (...given) => view.text(...given);
     this.variants = variants.length ? new Variants(variants, task, text, { sign: view.keys.sign("variant"), changed }) : null;
     const note = this.known?.note ? make("div.sm-known-note", {}, make("h2.sm-eyebrow", { text: "Why" }), text("div.sm-text", this.known.note)) : null;
     const lines = this.evidence && summary(this.evidence, task.outcome);
-    this.element = make("section.sm-evidence", { "aria-label": "Evidence", tabindex: -1 }, ...[note, this.variants?.element, lines].filter(Boolean));
+    const words = this.evidence && opinions(this.evidence, text);
+    this.element = make("section.sm-evidence", { "aria-label": "Evidence", tabindex: -1 }, ...[note, this.variants?.element, lines, words].filter(Boolean));
   }
 
   get isEmpty() {
@@ -32,7 +33,7 @@ export class Evidence {
 
   /** Marks of checked arithmetic in a segment. */
   marks(parts) {
-    return this.evidence && parts ? marksOf(findingsOf(this.evidence, parts)) : [];
+    return this.evidence ? marksOf(findingsOf(this.evidence, parts, this.steps.length)) : [];
   }
 
   /** What stands under a segment's text: models' opinions, the chain on the new input, the known label. */

@@ -6,6 +6,7 @@ import { nameOf } from "../steps/judgement.js";
 
 const SIGNS = { holds: "✓", rounded: "≈", fails: "✗" };
 const SPOKEN = { holds: "holds", rounded: "holds when rounded", fails: "does not hold" };
+const SCORES = 3;
 
 /** Findings as marks for `draw`: underlined by their result, with a sign behind. */
 export function marksOf(findings) {
@@ -20,13 +21,13 @@ export function marksOf(findings) {
 
 /** What programs and models say of one step; null where they say nothing. */
 export function stepEvidence(evidence, step) {
-  const value = evidence.values.get(step);
-  const scores = evidence.scores.get(step) ?? [];
-  const blamed = evidence.judges.filter(({ verdict, firstError }) => verdict === "fail" && firstError === step);
+  const [newest, ...older] = evidence.values.get(step) ?? [];
+  const scores = (evidence.scores.get(step) ?? []).slice(0, SCORES);
+  const blaming = evidence.votes.flatMap(({ name, n, named }) => (named.get(step) ? [{ name, n, count: named.get(step) }] : []));
   const parts = [
-    value && valueBar(value),
+    newest && valueBar(newest, older),
     ...scores.map(scoreMeter),
-    ...blamed.map(({ critic }) => make("span.sm-chip.sm-chip-bad", {}, icon("bad"), `first error: ${critic}`)),
+    ...blaming.map(({ name, n, count }) => make("span.sm-chip.sm-chip-bad", {}, icon("bad"), `first error: ${name}${n > 1 ? `, ${count} of ${n}` : ""}`)),
   ].filter(Boolean);
   return parts.length ? make("div.sm-row.sm-said", {}, ...parts) : null;
 }
@@ -34,23 +35,24 @@ export function stepEvidence(evidence, step) {
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 /** How many of the continuations from here come out right, with the interval. */
-function valueBar({ n, correct, low, high }) {
-  const said = `${correct} of ${n} continuations from here are right${low === null || high === null ? "" : ` (95 %: ${Math.round(100 * low)}–${Math.round(100 * high)} %)`}`;
+function valueBar({ right, n, low, high }, older = []) {
+  const interval = low === null || high === null ? "" : ` (95 %: ${Math.round(100 * low)}–${Math.round(100 * high)} %)`;
+  const others = older.map((other) => `; ${other.model}: ${other.right} of ${other.n}`).join("");
+  const said = `${right} of ${n} continuations from here are right${interval}${others}`;
   const bar = make("span.sm-value-bar", { "aria-hidden": "true" });
-  if (low !== null && high !== null)
-    bar.append(make("span.sm-value-range", { style: `left:${percent(low)};width:${percent(high - low)}` }));
-  bar.append(make("span.sm-value-point", { style: `left:${percent(correct / n)}` }));
-  return make("span.sm-value", { role: "img", "aria-label": said, title: said }, bar, make("span", { text: `${correct}/${n}` }));
+  if (interval) bar.append(make("span.sm-value-range", { style: `left:${percent(low)};width:${percent(high - low)}` }));
+  bar.append(make("span.sm-value-point", { style: `left:${percent(right / n)}` }));
+  return make("span.sm-value", { role: "img", "aria-label": said, title: said }, bar, make("span", { text: `${right}/${n}` }));
 }
 
-function scoreMeter({ score, model }) {
-  const share = Math.max(0, Math.min(1, score));
-  const said = `${model} gives this step ${score.toFixed(2)}`;
+function scoreMeter({ value, reward_model: model }) {
+  const said = `${model ?? "a reward model"} gives this step ${value.toFixed(2)}`;
+  const width = percent(Math.max(0, Math.min(1, value)));
   return make(
     "span.sm-value",
     { role: "img", "aria-label": said, title: said },
-    make("span.sm-score-bar", { "aria-hidden": "true" }, make("span", { style: `width:${percent(share)}` })),
-    make("span", { text: score.toFixed(2) }),
+    make("span.sm-score-bar", { "aria-hidden": "true" }, make("span", { style: `width:${width}` })),
+    make("span", { text: value.toFixed(2) }),
   );
 }
 
@@ -58,35 +60,46 @@ function scoreMeter({ score, model }) {
 export function knownLabel(label, own) {
   if (label === null || label === undefined) return null;
   const isSame = label === own;
-  return make(
-    `span.sm-chip.sm-known${isSame ? ".is-same" : ".is-other"}`,
-    {},
-    icon(nameOf(label)),
-    isSame ? `known answer: ${nameOf(label)}, as yours` : `known answer: ${nameOf(label)}`,
-  );
+  const words = `known answer: ${nameOf(label)}${isSame ? ", as yours" : ""}`;
+  return make(`span.sm-chip.sm-known${isSame ? ".is-same" : ".is-other"}`, {}, icon(nameOf(label)), words);
 }
 
-/** The lines that sum the evidence up. */
+/** The lines that sum the evidence up; null for none. */
 export function summary(evidence, outcome) {
-  const findings = [...evidence.findings.values()].flat();
-  const count = (name) => findings.filter((finding) => finding.name === name).length;
   const lines = [];
-  if (outcome !== null && outcome !== undefined)
-    lines.push(make("li", {}, icon(outcome ? "good" : "bad"), outcome ? "The final answer is right." : "The final answer is wrong."));
-  if (findings.length) {
-    const fails = count("fails");
-    const holds = count("holds") + count("rounded");
-    const equations = (n) => (n === 1 ? "1 equation" : `${n} equations`);
-    const text = fails ? `${equations(fails)} of ${findings.length} ${fails === 1 ? "does" : "do"} not hold.` : holds === 1 ? "Its one equation holds." : `All ${equations(holds)} hold.`;
-    lines.push(make("li", {}, icon(fails ? "bad" : "good"), text));
+  const line = (shape, text) => lines.push(make("li", {}, icon(shape), text));
+  if (typeof outcome === "boolean") line(outcome ? "good" : "bad", outcome ? "The final answer is right." : "The final answer is wrong.");
+  const findings = [...evidence.findings.values()].flat();
+  const fails = findings.filter(({ name }) => name === "fails").length;
+  if (fails) line("bad", `${fails} of ${findings.length} equations ${fails === 1 ? "does" : "do"} not hold.`);
+  else if (findings.length) line("good", findings.length === 1 ? "Its one equation holds." : `All ${findings.length} equations hold.`);
+  for (const { name, nFail, n, named } of evidence.votes) {
+    const steps = [...named.keys()].sort((a, b) => a - b).map((step) => step + 1);
+    const where = steps.length ? `, at step ${steps.join(", ")}` : "";
+    const count = n === 1 ? (nFail ? "an error" : "no error") : `${nFail} of ${n} times an error`;
+    line(nFail ? "bad" : "good", `${name} found ${count}${where}.`);
   }
-  if (evidence.judges.length) {
-    const failing = evidence.judges.filter(({ verdict }) => verdict === "fail");
-    const places = [...new Set(failing.flatMap(({ firstError }) => (firstError === null ? [] : [firstError + 1])))].sort((a, b) => a - b);
-    const where = places.length ? `, at step ${places.join(", ")}` : "";
-    const text = `${failing.length} of ${evidence.judges.length} ${evidence.judges.length === 1 ? "judge" : "judges"} found an error${where}.`;
-    lines.push(make("li", {}, icon(failing.length ? "bad" : "good"), text));
+  const [start] = evidence.start;
+  if (start) lines.push(make("li.sm-legend", {}, valueBar(start), "of the continuations from the bare problem are right (bar: 95 % interval)"));
+  else if (evidence.values.size) {
+    const [[first]] = evidence.values.values();
+    lines.push(make("li.sm-legend", { text: `Bars: continuations that come out right, of ${first.n}, with the 95 % interval.` }));
   }
-  if (evidence.values.size) lines.push(make("li.sm-legend", {}, make("span.sm-value-bar", { "aria-hidden": "true" }, make("span.sm-value-range", { style: "left:30%;width:50%" }), make("span.sm-value-point", { style: "left:60%" })), "continuations from a step that come out right, with the 95 % interval"));
+  for (const [what, n] of evidence.leftOut) lines.push(make("li.sm-legend", { text: `Not shown: ${n} ${what}.` }));
   return lines.length ? make("ul.sm-summary", {}, ...lines) : null;
+}
+
+/** The words of judges, folded; null for none. */
+export function opinions(evidence, text) {
+  if (!evidence.opinions.length) return null;
+  const shapes = { pass: "good", fail: "bad" };
+  const entries = evidence.opinions.map(({ critic, kind, verdict, text: words, is_confirmed: isConfirmed }) =>
+    make(
+      "li",
+      {},
+      make("p.sm-row", {}, icon(shapes[verdict] ?? "none"), make("strong", { text: critic ?? kind }), isConfirmed === true ? make("span.sm-chip", { text: "confirmed" }) : isConfirmed === false ? make("span.sm-chip", { text: "refuted" }) : null),
+      text("div.sm-text", words),
+    ),
+  );
+  return make("details.sm-opinions", {}, make("summary", { text: entries.length === 1 ? "What a critic wrote" : `What ${entries.length} critics wrote` }), make("ul", {}, ...entries));
 }

@@ -1,124 +1,102 @@
 /**
- * Reads what programs and models found out about a solution, as the server attaches it. Whatever is missing or of
- * another shape is left out: evidence helps to judge, and must never keep anybody from judging.
+ * Reads what programs and models found out about a solution (`stepmark.evidence.Evidence`, as the server attaches
+ * it). Whatever is missing or of another shape is left out: evidence helps to judge, and must never keep anybody from
+ * judging.
  */
 
 const RESULTS = { holds: "holds", "holds when rounded": "rounded", fails: "fails" };
 
 /**
  * @param {object | null} raw
- * @param {string[]} steps
- * @returns {{findings: Map<number, object[]>, values: Map<number, object>, scores: Map<number, object[]>,
- *   judges: object[], variants: object[]} | null} null where there is nothing to show
+ * @returns {{findings: Map<number, object[]>, values: Map<number, object[]>, scores: Map<number, object[]>,
+ *   start: object[], votes: object[], opinions: object[], applications: object[], leftOut: [string, number][]} | null}
+ *   by segment, where it is about one; null where there is nothing to show
  */
-export function readEvidence(raw, steps) {
+export function readEvidence(raw) {
   if (!raw || typeof raw !== "object") return null;
+  const segments = list(raw.segments).filter(({ index }) => Number.isInteger(index));
+  const bySegment = (read) => new Map(segments.map((segment) => [segment.index, read(segment)]).filter(([, found]) => found.length));
   const evidence = {
-    findings: readFindings(raw.arithmetic ?? raw.findings, steps),
-    values: readValues(raw.step_values ?? raw.values ?? raw.rollouts),
-    scores: readScores(raw.scores ?? raw.step_scores),
-    judges: list(raw.judges ?? raw.verdicts).map(readJudge),
-    variants: list(raw.variants).map(readVariant),
+    findings: bySegment(({ arithmetic, text }) => readFindings(arithmetic, String(text ?? ""))),
+    values: bySegment(({ values }) => readValues(values)),
+    scores: bySegment(({ scores }) => list(scores).filter(({ value }) => isNumber(value))),
+    start: readValues(raw.start_values),
+    votes: list(raw.votes).map(readVotes),
+    opinions: list(raw.opinions).filter(({ text }) => typeof text === "string" && text.trim()),
+    applications: list(raw.applications).filter(({ statement }) => typeof statement === "string" && statement).map(readApplication),
   };
   const hasSome = Object.values(evidence).some((part) => (part.size ?? part.length) > 0);
-  return hasSome ? evidence : null;
+  return hasSome ? { ...evidence, leftOut: Object.entries(raw.left_out ?? {}) } : null;
 }
 
 const list = (value) => (Array.isArray(value) ? value.filter((entry) => entry && typeof entry === "object") : []);
-const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const word = (value) => (value === null || value === undefined ? null : String(value));
 
-function readFindings(raw, steps) {
-  const found = new Map();
-  const nested = Array.isArray(raw) && raw.some(Array.isArray);
-  const all = nested ? raw.flatMap((inner, step) => list(inner).map((finding) => ({ step, ...finding }))) : list(raw);
-  for (const finding of all) {
-    const step = finding.step_index ?? finding.step;
-    const name = RESULTS[finding.result];
-    if (!name || !(step in steps)) continue;
-    const start = utf16(steps[step], finding.start);
-    const end = utf16(steps[step], finding.end);
-    const mark = { start, end, name, said: saidOf(finding, name) };
-    found.set(step, [...(found.get(step) ?? []), mark]);
-  }
-  return found;
+/** Equations that could be checked; a calculator's note says nothing more where the text around it was checked too. */
+function readFindings(raw, text) {
+  const found = list(raw)
+    .filter(({ result, start, end }) => RESULTS[result] && isNumber(start) && isNumber(end))
+    .map((finding) => {
+      const name = RESULTS[finding.result];
+      return { start: utf16(text, finding.start), end: utf16(text, finding.end), name, said: saidOf(finding, name), isNote: finding.is_note === true };
+    });
+  return found.filter((one) => !one.isNote || !found.some((other) => !other.isNote && other.name === one.name && other.start < one.end && one.start < other.end));
 }
 
-function saidOf({ left, right, relation = "=" }, name) {
-  const side = (value) => word(value?.value ?? value?.text ?? (typeof value === "object" ? null : value));
-  const [a, b] = [side(left), side(right)];
-  if (name === "holds" || a === null || b === null) return name === "fails" ? "does not hold" : name === "rounded" ? "holds when rounded" : "holds";
-  return name === "rounded" ? `holds when rounded: ${a} ≈ ${b}` : `does not hold: the left is ${a}, the right ${b} (${relation})`;
+function saidOf({ left, right, relation }, name) {
+  if (name === "holds") return "holds";
+  const words = name === "rounded" ? "holds when rounded" : "does not hold";
+  const [a, b] = [left?.value, right?.value];
+  return a && b ? `${words}: left ${a}, right ${b}${relation && relation !== "=" ? ` (${relation})` : ""}` : words;
 }
 
 /** An offset in code points, as the server counts, in UTF-16 units, as the browser does. */
 function utf16(text, offset) {
-  if (!/[\ud800-\udbff]/.test(text)) return offset;
-  return Array.from(text).slice(0, offset).join("").length;
+  return /[\ud800-\udbff]/.test(text) ? Array.from(text).slice(0, offset).join("").length : offset;
 }
 
 function readValues(raw) {
-  const found = new Map();
-  list(raw).forEach((entry, index) => {
-    const n = number(entry.n_rollouts ?? entry.n ?? entry.k);
-    const correct = number(entry.n_correct ?? entry.c);
-    if (!n || correct === null) return;
-    const [low, high] = Array.isArray(entry.interval) ? entry.interval : [entry.low ?? entry.lower, entry.high ?? entry.upper];
-    found.set(entry.step_index ?? entry.step ?? index, { n, correct, low: number(low), high: number(high), model: word(entry.model ?? entry.policy) });
-  });
-  return found;
+  return list(raw)
+    .filter(({ n_right: right, n_rollouts: n }) => isNumber(right) && n > 0)
+    .map(({ model, n_right: right, n_rollouts: n, low, high }) => ({ model: word(model), right, n, low: isNumber(low) ? low : null, high: isNumber(high) ? high : null }));
 }
 
-function readScores(raw) {
-  const found = new Map();
-  const add = (step, score, model) => {
-    if (number(score) !== null) found.set(step, [...(found.get(step) ?? []), { score, model: word(model) ?? "PRM" }]);
-  };
-  for (const entry of list(raw)) {
-    const model = entry.model ?? entry.reward_model ?? entry.name;
-    const values = entry.steps ?? entry.step_scores ?? entry.scores;
-    if (Array.isArray(values)) values.forEach((score, step) => add(step, score, model));
-    else add(entry.step_index ?? entry.step, entry.score ?? entry.value, model);
-  }
-  return found;
-}
-
-function readJudge(entry) {
+function readVotes({ kind, critic, n_pass: pass, n_fail: fail, n_unreadable: unreadable, first_errors: named }) {
+  const count = (value) => (isNumber(value) ? value : 0);
   return {
-    critic: word(entry.critic ?? entry.model ?? entry.judge) ?? "judge",
-    verdict: word(entry.verdict),
-    firstError: number(entry.first_error),
-    isConfirmed: entry.is_confirmed ?? null,
+    name: word(critic) ?? word(kind) ?? "judge",
+    nFail: count(fail),
+    n: count(pass) + count(fail) + count(unreadable),
+    named: new Map((Array.isArray(named) ? named : []).filter(Array.isArray)),
   };
 }
 
-function readVariant(entry) {
-  const verdict = word(entry.verdict);
-  const steps = new Map();
-  list(entry.carried ?? entry.steps).forEach((step, index) =>
-    steps.set(step.step_index ?? step.step ?? index, {
-      text: word(step.text) ?? "",
-      value: word(step.value ?? step.found),
-      expected: word(step.expected),
-    }),
-  );
-  const firstError = number(entry.breaks_at ?? entry.first_error);
+function readApplication(entry) {
+  const steps = list(entry.steps).map(({ index, state, here, there, text, arithmetic }) => [
+    index,
+    { state, here: word(here), there: word(there), text: word(text), findings: readFindings(arithmetic, word(text) ?? "") },
+  ]);
   return {
-    statement: word(entry.statement) ?? "",
-    expected: word(entry.reference_answer ?? entry.expected),
-    found: word(entry.answer ?? entry.found ?? entry.carried_answer),
+    statement: entry.statement,
+    variantKind: word(entry.variant_kind),
+    trust: word(entry.reference_trust),
+    isProgram: entry.kind === "replay",
     critic: word(entry.critic),
-    kind: word(entry.kind ?? entry.variant_kind),
-    text: word(entry.text),
+    steps: new Map(steps),
+    found: word(entry.found),
+    expected: word(entry.expected),
+    verdict: ["pass", "fail"].includes(entry.verdict) ? entry.verdict : "none",
+    firstError: isNumber(entry.first_error) ? entry.first_error : null,
     reason: word(entry.reason),
-    verdict,
-    steps,
-    firstError,
+    isConfirmed: typeof entry.is_confirmed === "boolean" ? entry.is_confirmed : null,
+    words: word(entry.text),
   };
 }
 
-/** Marks of a segment that is made of parts of steps. */
-export function findingsOf(evidence, parts) {
+/** Marks of a segment that is made of parts of steps; null stands for the answer. */
+export function findingsOf(evidence, parts, nSteps) {
+  if (parts === null) return evidence.findings.get(nSteps) ?? [];
   let from = 0;
   const marks = [];
   for (const { step, start, end } of parts) {

@@ -6,9 +6,16 @@
 import { button, key, make } from "../page/elements.js";
 import { icon } from "../page/icons.js";
 import { differences } from "../preference/difference.js";
+import { marksOf } from "./parts.js";
 
 const NUMBER = /\d+(?:[.,]\d+)*/g;
-const KINDS = { rephrased: "the same problem in other words", backward: "asked the other way round" };
+const KINDS = { rephrased: "The same reasoning on the problem in other words", backward: "The same reasoning on the problem turned round" };
+const STATES = {
+  "cannot be carried": "cannot be carried over",
+  "wrong as it stands": "wrong as it stands: nothing is carried past it",
+  "not reached": "not reached",
+  "left out": "passed over by the critic",
+};
 
 export class Variants {
   /**
@@ -20,9 +27,7 @@ export class Variants {
    * @param {() => void} options.changed called after another variant was chosen
    */
   constructor(variants, task, text, { sign, changed }) {
-    // The one that says most comes first: where the chain breaks, then where it holds, then what could not be carried.
-    const rank = { fail: 0, pass: 1 };
-    this.variants = [...variants].sort((a, b) => (rank[a.verdict] ?? 2) - (rank[b.verdict] ?? 2));
+    this.variants = variants;
     this.task = task;
     this.text = text;
     this.sign = sign;
@@ -46,7 +51,7 @@ export class Variants {
     this.changed();
   }
 
-  /** The step where the chain breaks; `steps.length` for the answer, null for nowhere. */
+  /** The step where the chain breaks, or, where only its end is wrong, the answer (`steps.length`); null for nowhere. */
   get breaksAt() {
     const { verdict, firstError } = this.variant;
     if (verdict !== "fail") return null;
@@ -69,13 +74,13 @@ export class Variants {
       make(
         "header.sm-row.sm-between",
         {},
-        make("h2.sm-eyebrow", { text: KINDS[variant.kind] ? `A new input: ${KINDS[variant.kind]}` : "The same reasoning on a new input" }),
+        make("h2.sm-eyebrow", { text: KINDS[variant.variantKind] ?? "The same reasoning on a new input" }),
         isMany ? make("div.sm-tabs", { role: "tablist", "aria-label": "New inputs" }, ...tabs, key(this.sign)) : null,
       ),
       this.#statement(),
       this.#verdict(),
     );
-    this.element.dataset.verdict = variant.verdict ?? "none";
+    this.element.dataset.verdict = variant.verdict;
   }
 
   #statement() {
@@ -101,16 +106,28 @@ export class Variants {
       expected === null ? null : make("span.sm-figure", {}, make("span.sm-eyebrow", { text: "The answer there" }), this.text("span.sm-text.sm-number-expected", expected)),
     );
     const at = this.breaksAt;
-    const where = at === null ? "" : at >= this.task.steps.length ? "at the answer" : `at step ${at + 1}`;
+    const where = at === null || at >= this.task.steps.length ? "on the new input" : `at step ${at + 1}`;
     const sentence =
       verdict === "fail"
         ? `The reasoning breaks ${where}.`
         : verdict === "pass"
           ? "The reasoning holds on the new input."
           : `The chain could not be carried over${reason ? `: ${reason}` : ""}.`;
-    const critic = variant.critic === "replay" ? "a program, exactly" : variant.critic;
-    const by = critic === null ? "" : make("span.sm-carried-by", { text: ` Carried over by ${critic}.` });
-    return make("div.sm-verdict", {}, make("p.sm-verdict-word", {}, icon(shapeOf(variant)), make("span", {}, make("strong", { text: sentence }), by)), answers);
+    return make(
+      "div.sm-verdict",
+      {},
+      make("div.sm-verdict-word", {}, icon(shapeOf(variant)), make("div", {}, make("strong", { text: sentence }), make("p.sm-carried-by", { text: this.#trust() }))),
+      answers,
+      variant.words === null ? null : make("details.sm-opinions", {}, make("summary", { text: "The critic's words" }), this.text("div.sm-text", variant.words)),
+    );
+  }
+
+  /** Who carried the chain over, and how far that is to be trusted. */
+  #trust() {
+    const { isProgram, critic, isConfirmed, verdict, trust } = this.variant;
+    const by = isProgram ? "Carried over by a program, exactly." : `Carried over by ${critic ?? "a model"}.`;
+    const checked = verdict === "none" ? "" : isConfirmed === true ? " Confirmed." : isConfirmed === false ? " Refuted by the verifier." : " Not confirmed.";
+    return `${by}${checked}${trust ? ` Answer there: ${trust}.` : ""}`;
   }
 
   /**
@@ -120,25 +137,41 @@ export class Variants {
    */
   strip(step) {
     const { variant, breaksAt } = this;
-    const isAnswer = step >= this.task.steps.length;
-    const carried = isAnswer ? null : variant.steps.get(step);
     const isBroken = step === breaksAt;
-    if (!carried && !isBroken && !(isAnswer && variant.found !== null)) return null;
     const isPast = breaksAt !== null && step > breaksAt;
-    const strip = make(`div.sm-strip${isBroken ? ".is-broken" : ""}${isPast ? ".is-past" : ""}`, {});
-    strip.append(make("span.sm-strip-label", { text: "new input" }));
-    if (carried) strip.append(this.text("span.sm-text.sm-strip-text", carried.text, { marks: newNumbers(this.task.steps[step], carried.text) }));
-    else if (isAnswer && variant.found !== null) strip.append(this.text("span.sm-text.sm-strip-text", variant.found));
-    else strip.append(make("span.sm-strip-text.sm-hint", { text: isAnswer ? "no answer is reached" : "cannot be carried over" }));
-    const expected = isAnswer ? variant.expected : carried?.expected;
-    const value = isAnswer ? variant.found : carried?.value;
-    if (isBroken)
-      strip.append(
-        make("span.sm-break", {}, icon("bad"), make("strong", { text: "breaks here" }), expected !== null && expected !== undefined ? make("span", { text: value === null || value === undefined ? `expected ${expected}` : `found ${value}, expected ${expected}` }) : null),
-      );
-    else if (isAnswer && variant.verdict === "pass") strip.append(make("span.sm-holds", {}, icon("good"), "as expected"));
-    return strip;
+    const inside = step < this.task.steps.length ? this.#carried(step, isBroken) : this.#reached(isBroken);
+    if (!inside) return null;
+    return make(`div.sm-strip${isBroken ? ".is-broken" : ""}${isPast ? ".is-past" : ""}.sm-strip-${variant.verdict}`, {}, make("span.sm-strip-label", { text: "new input" }), ...inside.filter(Boolean));
   }
+
+  #carried(step, isBroken) {
+    const { state, here, there, text, findings } = this.variant.steps.get(step) ?? {};
+    if (state === "carried") {
+      const marks = [...newNumbers(this.task.steps[step], text ?? ""), ...marksOf(findings.filter(({ name }) => name === "fails"))];
+      const values = there === null ? null : shift(here, there);
+      return [this.text("span.sm-text.sm-strip-text", text ?? "", { marks }), isBroken ? breaks() : null, values];
+    }
+    if (!STATES[state]) return null;
+    return [make("span.sm-hint", { text: STATES[state] }), text ? this.text("span.sm-text.sm-strip-text", text) : null, isBroken ? breaks() : null];
+  }
+
+  #reached(isBroken) {
+    const { found, expected, verdict } = this.variant;
+    if (found === null && !isBroken) return null;
+    const words = found === null ? make("span.sm-hint", { text: "no answer is reached" }) : this.text("span.sm-text.sm-strip-text", found);
+    if (isBroken) return [words, breaks(expected === null ? "" : `found ${found ?? "none"}, expected ${expected}`)];
+    return [words, verdict === "pass" ? make("span.sm-holds", {}, icon("good"), "as expected") : null];
+  }
+}
+
+/** The number that a step came to, and what it comes to on the new input. */
+function shift(here, there) {
+  if (here === null || here === there) return make("span.sm-shift", {}, make("span", { text: there }));
+  return make("span.sm-shift", { "aria-label": `${here} here, ${there} there` }, make("s", { text: here }), make("span", { text: "→", "aria-hidden": "true" }), make("strong", { text: there }));
+}
+
+function breaks(words = "") {
+  return make("span.sm-break", {}, icon("bad"), make("strong", { text: "breaks here" }), words ? make("span", { text: words }) : null);
 }
 
 function newNumbers(before, text) {

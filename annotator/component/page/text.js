@@ -11,7 +11,7 @@ const ENVIRONMENT = /\\begin\{([a-zA-Z]+\*?)\}/y;
 const MONEY = /^\d[\d,]*(?:\.\d+)?(?:[kKmM%]\b)?(?=$|[.,;:!?)\]]*(?:\s|$)|\s*(?:\/|per\b|each\b|[a-zA-Z]{2,}))/;
 const TEX_SIGN = /[\\^_{}=]/;
 const LONGEST_FORMULA = 20_000;
-const IDLE_TIMEOUT_MS = 300;
+const IDLE_TIMEOUT_MS = 100;
 const SLICE_MS = 8;
 
 /**
@@ -199,7 +199,7 @@ const observer = new IntersectionObserver(
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       observer.unobserve(target);
-      for (const element of target.querySelectorAll(".sm-formula")) queue.push(element);
+      queue.unshift(...target.querySelectorAll(".sm-formula")); // what came near last is looked at first
     }
     if (queue.length && !isPumping) requestIdleCallback(pump, { timeout: IDLE_TIMEOUT_MS });
     isPumping = queue.length > 0;
@@ -211,10 +211,21 @@ let isPumping = false;
 
 function pump(deadline) {
   const end = performance.now() + SLICE_MS;
-  do typesetSoon(queue.shift());
-  while (queue.length && (deadline.didTimeout ? performance.now() < end : deadline.timeRemaining() > 2));
+  do {
+    const element = queue.shift();
+    if (!isSet(element)) typesetSoon(element);
+  } while (queue.length && (deadline.didTimeout ? performance.now() < end : deadline.timeRemaining() > 2));
   isPumping = queue.length > 0;
   if (isPumping) requestIdleCallback(pump, { timeout: IDLE_TIMEOUT_MS });
+}
+
+function isSet(element) {
+  return element.firstElementChild !== null || element.classList.contains("sm-bad-tex");
+}
+
+/** Sets the formulas of an element now, whatever is waiting. */
+export function setNow(element) {
+  for (const formula of element.querySelectorAll(".sm-formula")) if (!isSet(formula)) typesetSoon(formula);
 }
 
 function near(element) {

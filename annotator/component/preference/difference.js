@@ -23,8 +23,9 @@ export function differences(first, second, { leastCommon = LEAST_COMMON } = {}) 
   const middleB = b.slice(start, b.length - tail);
   if (middleA.length * middleB.length > LARGEST) return null;
   const kept = common(middleA, middleB);
-  const nCommon = start + tail + kept.a.size;
-  if (nCommon < leastCommon * Math.min(a.length, b.length)) return null;
+  const nChanged = middleA.filter(({ text }, index) => text !== " " && !kept.a.has(index)).length;
+  const [nA, nB] = [a, b].map((found) => found.filter(({ text }) => text !== " ").length);
+  if (nA - nChanged < leastCommon * Math.min(nA, nB)) return null;
   return { first: ranges(middleA, kept.a), second: ranges(middleB, kept.b) };
 }
 

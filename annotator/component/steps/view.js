@@ -3,7 +3,7 @@
 import { Evidence } from "../evidence/panel.js";
 import { make } from "../page/elements.js";
 import { icon } from "../page/icons.js";
-import { draw } from "../page/text.js";
+import { draw, setNow } from "../page/text.js";
 import { View } from "../page/view.js";
 import { Card, controlsTemplate, editor } from "./card.js";
 import { choicesOf, nameOf } from "./judgement.js";
@@ -91,7 +91,8 @@ export class StepsView extends View {
     });
     card.cell = judgement.cells[index];
     card.text = judgement.textAt(index);
-    this.#drawText(card);
+    if (this.evidence) this.#decorateCard(card, index);
+    else this.#drawText(card);
     return card;
   }
 
@@ -187,7 +188,8 @@ export class StepsView extends View {
   }
 
   focus({ at }) {
-    const { element } = this.cards[at];
+    const { element, body } = this.cards[at];
+    if (this.isLong) setNow(body);
     element.focus({ preventScroll: true });
     element.scrollIntoView({ block: "nearest" });
   }
@@ -308,13 +310,15 @@ export class StepsView extends View {
   }
 
   #decorate() {
-    this.cards.forEach((card, index) => {
-      this.#drawText(card);
-      card.under?.remove();
-      const own = this.judgement.isAfter(index) ? undefined : this.judgement.cells[index].label;
-      const parts = this.evidence.under(card.cell.parts, { own, index });
-      card.under = parts.length ? make("div.sm-under", {}, ...parts) : null;
-      if (card.under) card.inside.append(card.under);
-    });
+    this.cards.forEach((card, index) => this.#decorateCard(card, index));
+  }
+
+  #decorateCard(card, index) {
+    this.#drawText(card);
+    card.under?.remove();
+    const own = this.judgement.isAfter(index) ? undefined : this.judgement.cells[index].label;
+    const parts = this.evidence.under(card.cell.parts, { own, index });
+    card.under = parts.length ? make("div.sm-under", {}, ...parts) : null;
+    if (card.under) card.inside.append(card.under);
   }
 }
