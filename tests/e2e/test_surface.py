@@ -318,7 +318,7 @@ def test_evidence_stands_beside_the_steps_once_the_task_is_answered(page: Page, 
     expect(page.locator(".sm-variant .sm-mark-changed")).to_have_text("23")
     expect(page.locator(".sm-verdict strong")).to_have_text("The reasoning breaks on the new input.")
     expect(page.locator(".sm-carried-by")).to_contain_text("Carried over by a program, exactly. Confirmed.")
-    expect(page.locator(".sm-summary")).to_contain_text("judge-7b found 2 of 3 times an error, at step 2.")
+    expect(page.locator(".sm-summary")).to_contain_text("judge-7b found an error 2 of 3 times, at step 2.")
     expect(page.locator(".sm-summary")).to_contain_text("Not shown: 3 critiques.")
     expect(cards.nth(1).locator(".sm-shift")).to_have_text("112→161")
     expect(cards.nth(1).locator(".sm-strip")).to_contain_text("23 * 7 = 161")

@@ -138,6 +138,6 @@ export class CritiqueView extends View {
       marks: (index) => this.evidence.marks(partsOf(index)),
       under: (index) => this.evidence.under(partsOf(index), { own: undefined, index }),
     });
-    this.solution.prepend(this.evidence.element);
+    if (this.list.firstChild !== this.evidence.element) this.list.prepend(this.evidence.element);
   }
 }

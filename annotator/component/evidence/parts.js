@@ -76,7 +76,7 @@ export function summary(evidence, outcome) {
   for (const { name, nFail, n, named } of evidence.votes) {
     const steps = [...named.keys()].sort((a, b) => a - b).map((step) => step + 1);
     const where = steps.length ? `, at step ${steps.join(", ")}` : "";
-    const count = n === 1 ? (nFail ? "an error" : "no error") : `${nFail} of ${n} times an error`;
+    const count = n === 1 ? (nFail ? "an error" : "no error") : `an error ${nFail} of ${n} times`;
     line(nFail ? "bad" : "good", `${name} found ${count}${where}.`);
   }
   const [start] = evidence.start;
