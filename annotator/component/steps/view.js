@@ -126,6 +126,7 @@ export class StepsView extends View {
       if (before.nextSibling !== element && !(before.nextSibling === this.divider && this.divider.nextSibling === element)) before.after(element);
       before = element;
     }
+    if (this.isLong) return; // hundreds of dots show nothing, and are laid out with each key
     this.dots = this.cards.map(() => make("button.sm-dot", { type: "button", tabindex: -1, "aria-hidden": "true" }));
     this.map.replaceChildren(...this.dots);
   }
@@ -155,6 +156,7 @@ export class StepsView extends View {
   #drawDot(index, { label, isRepaired, isAfter, isImplied, isCurrent }) {
     const shape = isImplied ? "good" : isAfter ? "none" : nameOf(label, isRepaired);
     const dot = this.dots[index];
+    if (!dot) return;
     dot.className = `sm-dot sm-${shape}${isCurrent ? " is-current" : ""}${isAfter ? " is-after" : ""}${isImplied ? " is-implied" : ""}`;
     if (dot.dataset.shape === shape) return;
     dot.dataset.shape = shape;
