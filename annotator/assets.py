@@ -37,9 +37,15 @@ def find_katex(installed: Path = _INSTALLED_KATEX) -> Katex | None:
 def component_digest() -> str:
     """Changes whenever a file of the component does; as part of the address it keeps browsers from using old ones."""
     digest = hashlib.sha256()
-    for path in sorted(COMPONENT.iterdir()):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(COMPONENT.rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(COMPONENT).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def style_sheet() -> str:
+    """The component's styles, from files by subject, as one sheet."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted((COMPONENT / "styles").glob("*.css")))
 
 
 def component_url() -> str:

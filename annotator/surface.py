@@ -15,7 +15,7 @@ from db.drafts import save_drafts
 from db.queue import counts_for
 from db.tasks import ClaimedTask, Pool, claim_tasks, heartbeat, submit, workable_pools
 
-from .assets import COMPONENT, component_url, find_katex
+from .assets import component_url, find_katex, style_sheet
 from .guideline import DEFAULT as GUIDELINE
 from .messages import Unreadable, read_drafts, read_held, read_outbox, read_practice, read_project
 from .practice import practice_for
@@ -44,7 +44,7 @@ export default function (component) {
 
 _mount = st.components.v2.component(
     "stepmark.surface",
-    css=(COMPONENT / "surface.css").read_text(encoding="utf-8"),
+    css=style_sheet(),
     js=_LOADER,
     isolate_styles=False,
 )

@@ -1,6 +1,6 @@
 /**
  * What must survive a reload, a crash of the server or a dead network: drafts, answers the server has not
- * acknowledged (the outbox), and the last answers, for going back. It lives in localStorage, per database and
+ * acknowledged (the outbox), the last answers, for going back, and own keys. It lives in localStorage, per database and
  * annotator, and is read anew each time, because another tab may have written.
  */
 
@@ -32,23 +32,36 @@ export class Store {
     }
   }
 
+  #remove(name) {
+    this.memory.delete(name);
+    try {
+      localStorage.removeItem(this.prefix + name);
+    } catch {
+      // forbidden: nothing was written either
+    }
+  }
+
   // A draft belongs to a lease: a task of the same number in another database has another token.
   draftOf(task) {
-    return this.#read("drafts", {})[`${task.task_id}:${task.token}`]?.draft ?? null;
+    return this.#read(draftName(task), null);
   }
 
   keepDraft(task, draft) {
-    const drafts = this.#read("drafts", {});
-    drafts[`${task.task_id}:${task.token}`] = { draft, at: Date.now() };
-    const oldest = Object.entries(drafts).sort((a, b) => a[1].at - b[1].at);
-    for (const [key] of oldest.slice(0, Math.max(0, oldest.length - DRAFTS))) delete drafts[key];
-    return this.#write("drafts", drafts);
+    const isKept = this.#write(draftName(task), { ...draft, updated_at: Date.now() });
+    const names = this.#read("draftNames", []);
+    if (names.at(-1) === draftName(task)) return isKept;
+    const all = [...names.filter((name) => name !== draftName(task)), draftName(task)];
+    for (const name of all.splice(0, Math.max(0, all.length - DRAFTS))) this.#remove(name);
+    this.#write("draftNames", all);
+    return isKept;
   }
 
   dropDraft(task) {
-    const drafts = this.#read("drafts", {});
-    delete drafts[`${task.task_id}:${task.token}`];
-    this.#write("drafts", drafts);
+    this.#remove(draftName(task));
+    this.#write(
+      "draftNames",
+      this.#read("draftNames", []).filter((name) => name !== draftName(task)),
+    );
   }
 
   outbox() {
@@ -75,7 +88,8 @@ export class Store {
 
   remember(entry) {
     const others = this.history().filter((other) => other.task.task_id !== entry.task.task_id);
-    this.#write("history", [...others, entry].slice(-HISTORY));
+    // Long tasks may fill the storage: then fewer of them are kept.
+    for (const n of [HISTORY, HISTORY / 2, 1]) if (this.#write("history", [...others, entry].slice(-n))) return;
   }
 
   forget(submissionId) {
@@ -93,6 +107,19 @@ export class Store {
   set correcting(taskId) {
     this.#write("correcting", taskId);
   }
+
+  /** The annotator's own keys, by action. */
+  get keys() {
+    return this.#read("keys", null);
+  }
+
+  set keys(own) {
+    this.#write("keys", own);
+  }
+}
+
+function draftName({ task_id: id, token }) {
+  return `draft:${id}:${token}`;
 }
 
 /** A random name, also where the page is not served from a secure origin. */

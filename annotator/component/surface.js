@@ -1,22 +1,33 @@
 /**
- * The labelling surface: it owns the keyboard, the tasks at hand, undo across tasks, and the way to the server.
+ * The labelling surface: it owns the keyboard, the tasks at hand, undo across tasks, and the way to the server. What
+ * a task asks and how it looks is the affair of its kind (`kinds.js`).
  *
  * Streamlit calls `mount` again whenever data or theme change; there is one Surface for each element. Answers go
  * into the outbox first and are sent, all of them each time, until the server names them as received, so that
  * neither a lost message nor a restarted server loses work.
  */
 
-import { askReason, showGuideline, showKeys } from "./dialogs.js";
-import { button, key, make } from "./elements.js";
-import { Judgement } from "./judgement.js";
+import { readEvidence } from "./evidence/reading.js";
+import { Keys, RUNNING } from "./keys.js";
+import { completed, isKnown, judgementOf, viewOf } from "./kinds.js";
+import { askReason } from "./page/dialogs.js";
+import { button, key, make } from "./page/elements.js";
+import { showGuideline } from "./page/guideline.js";
+import { showKeys } from "./page/keysheet.js";
+import { loadKatex } from "./page/text.js";
 import { newId, Store } from "./store.js";
-import { TaskView, nameOf } from "./taskview.js";
-import { loadKatex } from "./text.js";
 
 const RESEND_MS = 4_000;
 const AWAY_MS = 10_000;
 const HEARTBEAT_MS = 240_000;
 const LOOK_AGAIN_MS = 20_000;
+const DRAFT_MS = 40; // after the paint
+const DRAFT_QUIET_MS = 3_000;
+const DRAFT_LATEST_MS = 20_000;
+const PRACTICE_MS = 6_000;
+const TAKEN = ["stored", "corrected", "repeated"];
+/** What may be done with a task that is answered and still on the screen. */
+const READING = new Set(["move", "up", "down", "focus"]);
 
 const surfaces = new WeakMap();
 
@@ -38,38 +49,21 @@ export function mount(component) {
 class Surface {
   constructor(parent, data) {
     this.store = new Store(data.scope);
+    this.keys = new Keys(this.store.keys ?? data.settings?.keys ?? {});
+    this.data = data;
     this.tasks = [];
     this.judgement = null;
     this.view = null;
+    /** The entry of the history that is answered and still shown, with what is known about it. */
+    this.answered = null;
     this.sentAt = 0;
     this.waitingSince = null;
     this.isKept = true;
-    this.root = make("div.sm-surface", { "data-stepmark": "surface" });
-    this.status = make("span.sm-status", { role: "status" });
-    this.counts = make("span.sm-counts");
-    this.bar = make("span.sm-bar-fill");
-    this.notices = make("div.sm-notices");
-    this.live = make("div.sm-live", { "aria-live": "polite" });
-    this.main = make("div.sm-main");
-    this.root.append(
-      make(
-        "header.sm-top",
-        {},
-        make("span.sm-bar", { "aria-hidden": "true" }, this.bar),
-        this.counts,
-        this.status,
-        make(
-          "span.sm-row.sm-help",
-          {},
-          button("sm-quiet", { onclick: () => this.act("guidelines") }, "Guidelines", key("h")),
-          button("sm-quiet", { onclick: () => this.act("keys") }, "Keys", key("?")),
-        ),
-      ),
-      this.notices,
-      this.main,
-      this.live,
-    );
-    parent.append(this.root);
+    this.draftTimer = null;
+    /** Since when, and until when, there are changes that the server's copy of the draft has not. */
+    this.unsent = null;
+    this.practiceSince = null;
+    this.#build(parent);
     this.onKey = (event) => this.#onKey(event);
     this.onVisibility = () => this.#onVisibility();
     this.onLeave = () => this.#keepDraft();
@@ -83,8 +77,36 @@ class Surface {
     if (data.katex) loadKatex(new URL(data.katex.module, window.location.origin).href);
   }
 
+  #build(parent) {
+    this.root = make("div.sm-surface", { "data-stepmark": "surface" });
+    this.status = make("span.sm-status", { role: "status" });
+    this.counts = make("span.sm-counts");
+    this.project = make("span.sm-project");
+    this.bar = make("span.sm-bar-fill");
+    this.notices = make("div.sm-notices");
+    this.paused = make("div.sm-paused", { role: "alert", hidden: true });
+    this.live = make("div.sm-live", { "aria-live": "polite" });
+    this.main = make("div.sm-main");
+    this.help = make("span.sm-row.sm-help");
+    this.#drawHelp();
+    const bar = make("span.sm-bar", { "aria-hidden": "true" }, this.bar);
+    const top = make("header.sm-top", {}, bar, this.counts, this.project, this.status, this.help);
+    this.root.append(top, this.paused, this.notices, this.main, this.live);
+    parent.append(this.root);
+  }
+
+  #drawHelp() {
+    const quiet = (action, text, sign) => button("sm-quiet", { onclick: () => this.act(action) }, text, sign && key(sign));
+    this.help.replaceChildren(
+      quiet("practice", "Practice", null),
+      quiet("guidelines", "Guidelines", this.keys.sign("guidelines")),
+      quiet("keys", "Keys", this.keys.sign("keys")),
+    );
+  }
+
   destroy() {
     this.#keepDraft();
+    this.view?.destroy();
     window.removeEventListener("keydown", this.onKey, true);
     document.removeEventListener("visibilitychange", this.onVisibility);
     window.removeEventListener("pagehide", this.onLeave);
@@ -98,22 +120,31 @@ class Surface {
     this.data = data;
     this.trigger = setTriggerValue;
     this.root.dataset.theme = isDark(this.root) ? "dark" : "light";
-    const known = new Map(this.store.outbox().map((submission) => [submission.submission_id, submission]));
-    for (const { submission_id: id, status, message } of data.acknowledged) {
-      const submission = known.get(id);
-      if (submission && !["stored", "corrected", "repeated"].includes(status)) {
-        this.store.setAside(submission, message);
-        this.store.forget(id);
-        this.#notify(`An answer was not taken: ${message}. It is kept in this browser.`);
-      }
-    }
-    this.store.acknowledge(new Set(data.acknowledged.map(({ submission_id: id }) => id)));
+    this.#takeAnswers(data.acknowledged);
+    if (data.paused !== undefined) this.#drawPaused(data.paused);
     const answered = new Set(this.store.outbox().map((submission) => submission.task_id));
-    this.tasks = data.tasks.filter((task) => !answered.has(task.task_id));
-    if (!this.judgement) this.#start();
-    else if (!this.judgement.corrects && !this.judgement.isTouched && !this.#isAtHand(this.judgement.task)) this.#showNext();
+    const tasks = data.tasks.map((task) => completed(task, data.math_mode));
+    this.tasks = tasks.filter((task) => isKnown(task) && !answered.has(task.task_id));
+    if (tasks.some((task) => !isKnown(task))) this.#notify("There are tasks that this page is too old to show: load it anew.");
+    if (this.#startsPractice()) this.#showNext();
+    else if (!this.judgement) this.#start();
+    else if (this.#isStale()) this.#showNext();
     this.#drawStatus();
     if (this.store.outbox().length) this.#send();
+  }
+
+  #takeAnswers(answers) {
+    const known = new Map(this.store.outbox().map((submission) => [submission.submission_id, submission]));
+    for (const { submission_id: id, status, message, paused } of answers) {
+      const submission = known.get(id);
+      if (!submission) continue;
+      if (paused) this.#drawPaused(paused);
+      if (TAKEN.includes(status)) continue;
+      this.store.setAside(submission, message);
+      this.store.forget(id);
+      this.#notify(`An answer was not taken: ${message}. It is kept in this browser.`);
+    }
+    this.store.acknowledge(new Set(answers.map(({ submission_id: id }) => id)));
   }
 
   #start() {
@@ -122,40 +153,59 @@ class Surface {
     else this.#showNext();
   }
 
+  #isStale() {
+    const { judgement } = this;
+    return !this.answered && !judgement.corrects && !judgement.isTouched && !this.#isAtHand(judgement.task);
+  }
+
   #isAtHand(task) {
     return this.tasks.some((other) => other.task_id === task.task_id && other.token === task.token);
+  }
+
+  #startsPractice() {
+    const isPractice = (task) => task.purpose === "practice";
+    if (this.practiceSince === null || !this.tasks.some(isPractice)) return false;
+    this.practiceSince = null;
+    if (this.judgement?.task.purpose === "practice") return false;
+    this.#keepDraft();
+    this.tasks.sort((a, b) => isPractice(b) - isPractice(a));
+    return true;
   }
 
   // ---- tasks ---------------------------------------------------------------------------------------------
 
   #showNext() {
     const [task] = this.tasks;
-    if (task) this.#show(task, this.store.draftOf(task));
+    if (task) this.#show(task, newest(this.store.draftOf(task), serverDraft(task)));
     else this.#showNothing();
   }
 
-  #show(task, draft) {
-    this.judgement = new Judgement(task, draft);
+  #show(task, draft, { isUncovered = false } = {}) {
+    this.view?.destroy();
+    this.answered = null;
+    this.judgement = judgementOf(task, draft);
     this.judgement.tick(!document.hidden);
-    this.view = new TaskView(task, (action, detail) => this.act(action, detail), this.data.math_mode);
+    this.view = viewOf(task, (action, detail) => this.act(action, detail), this.keys);
     this.main.replaceChildren(this.view.element);
-    if (this.judgement.corrects) {
-      this.view.banner.hidden = false;
-      this.view.banner.append(
-        make("span", { text: "You have answered this task. Submit again to correct it." }),
-        button("sm-quiet", { onclick: () => this.act("leaveCorrection") }, "Leave it as it was", key("Esc")),
-      );
-    }
+    if (this.judgement.corrects)
+      this.view
+        .banner("You have answered this task. Submit again to correct it.")
+        .append(button("sm-quiet", { onclick: () => this.act("leaveCorrection") }, "Leave it as it was", key("Esc")));
     this.view.update(this.judgement, { isFocused: false });
-    this.view.cards[this.judgement.at].card.focus({ preventScroll: true });
-    if (this.judgement.isTouched) this.view.focus(this.judgement.at);
-    else this.root.scrollIntoView({ block: "start" });
-    this.#say(`New task with ${task.steps.length} steps.`);
+    if (isUncovered) this.view.uncover(this.judgement, { showsKnown: true });
+    else if (this.judgement.before) this.view.uncover(this.judgement);
+    this.view.focus(this.judgement);
+    if (!this.judgement.isTouched) this.root.scrollIntoView({ block: "start" });
+    this.project.textContent = task.project.name ?? "";
+    this.#say(`New task: ${this.judgement.announcement}`);
   }
 
   #showNothing() {
+    this.view?.destroy();
+    this.answered = null;
     this.judgement = null;
     this.view = null;
+    this.project.textContent = "";
     const { answered, left } = this.data.counts;
     const isWaiting = this.store.outbox().length > 0;
     const title = isWaiting ? "One moment" : left > 0 ? "Nothing free right now" : answered ? "All done" : "The queue is empty";
@@ -172,14 +222,17 @@ class Surface {
         {},
         make("h2", { text: title }),
         make("p", { text }),
-        isWaiting || left > 0
+        isWaiting || left > 0 || !this.data.fill_command
           ? null
           : make("div", {}, make("p.sm-hint", { text: "In a terminal, put a hundred solutions into the queue:" }), make("pre", { text: this.data.fill_command })),
         make(
           "div.sm-row",
           {},
           button("sm-primary", { onclick: () => this.#send() }, "Look again"),
-          this.store.history().length ? button("sm-quiet", { onclick: () => this.act("undo") }, "Back to the last task", key("u")) : null,
+          button("sm-quiet", { onclick: () => this.act("practice") }, "Practise on a known task"),
+          this.store.history().length
+            ? button("sm-quiet", { onclick: () => this.act("undo") }, "Back to the last task", key(this.keys.sign("undo")))
+            : null,
         ),
       ),
     );
@@ -188,19 +241,22 @@ class Surface {
   #correct(entry) {
     const draft = this.store.draftOf({ ...entry.task, token: `correct-${entry.submissionId}` }) ?? entry.draft;
     this.store.correcting = entry.task.task_id;
-    this.#show(entry.task, { ...draft, corrects: entry.submissionId });
+    const task = completed(entry.task, this.data.math_mode);
+    const seen = { corrects: entry.submissionId, suggestionShown: draft.suggestionShown || entry.isShown };
+    this.#show(task, { ...draft, ...seen }, { isUncovered: entry.isShown });
     this.#say("Back to the last task.");
   }
 
   #goBack() {
     const now = this.judgement?.task.task_id;
     const history = this.store.history();
-    const place = history.findIndex(({ task }) => task.task_id === now);
+    const place = this.answered ? -1 : history.findIndex(({ task }) => task.task_id === now);
     const entry = place > 0 ? history[place - 1] : place < 0 ? history.at(-1) : null;
     if (!entry) {
       this.#say("Nothing to undo.");
       return;
     }
+    this.#keepDraft();
     this.#correct(entry);
   }
 
@@ -212,44 +268,90 @@ class Surface {
   }
 
   #submit(finish = {}) {
-    const { judgement } = this;
-    if (!finish.finishReason && judgement.nMissing > 0) {
-      this.view.refuse();
-      this.#say(this.view.message.textContent);
-      return;
-    }
+    const { judgement, view } = this;
+    if (!finish.finishReason && !this.#mayGo()) return;
     const id = newId();
     const submission = judgement.submission(id, { ...finish, guideline: this.data.guideline.version });
+    clearTimeout(this.draftTimer);
+    this.draftTimer = this.unsent = null;
     this.store.send(submission);
     this.store.dropDraft(this.#draftKey());
     this.store.correcting = null;
-    this.store.remember({ task: judgement.task, submissionId: id, draft: { ...judgement.draft(), past: [] } });
-    if (!judgement.corrects) {
+    const isShown = !finish.finishReason && hasMore(judgement);
+    const entry = { task: judgement.task, submissionId: id, draft: { ...judgement.draft(), past: [] }, isShown };
+    this.store.remember(entry);
+    if (!judgement.corrects && judgement.task.purpose !== "practice") {
       this.data.counts.answered += 1;
       this.data.counts.left = Math.max(0, this.data.counts.left - 1);
     }
     this.tasks = this.tasks.filter((task) => task.task_id !== judgement.task.task_id);
-    this.#showNext();
+    if (isShown && !judgement.corrects) {
+      this.answered = entry;
+      judgement.tick(false);
+      view.answered(judgement);
+      this.#say(`Sent. ${view.message.textContent}`);
+    } else this.#showNext();
     this.#drawStatus();
     this.#send();
   }
 
+  /** Is the answer complete, and were its doubts asked; if not, says what is wanted. */
+  #mayGo() {
+    const { judgement, view } = this;
+    if (!judgement.isReady) {
+      view.refuse();
+      this.#say(judgement.missing);
+      return false;
+    }
+    if (judgement.reveal()) {
+      view.uncover(judgement);
+      view.update(judgement);
+      this.#say("The models' labels are shown. Keep yours or change them, then submit.");
+      this.#changed();
+      return false;
+    }
+    const question = judgement.ask();
+    if (question === null) return true;
+    view.ask(question);
+    this.#say(question);
+    this.#changed();
+    return false;
+  }
+
   // ---- to the server -------------------------------------------------------------------------------------
 
-  #send() {
+  #send(more = {}) {
     this.sentAt = Date.now();
+    this.#keepDraft();
+    const drafts = this.unsent ? [this.#unsentDraft()] : [];
+    this.unsent = null;
     this.trigger("sync", {
       outbox: this.store.outbox(),
       held: Object.fromEntries(this.tasks.map((task) => [task.task_id, task.token])),
+      drafts,
+      practice: this.practiceSince !== null,
+      ...more,
       nonce: newId(), // two equal messages in a row would be taken for one
     });
   }
 
+  #unsentDraft() {
+    const { task } = this.judgement;
+    const { updated_at, ...body } = this.store.draftOf(task);
+    return { task_id: task.task_id, token: task.token, body, updated_at };
+  }
+
   #beat() {
-    const quiet = Date.now() - this.sentAt;
+    const now = Date.now();
+    const quiet = now - this.sentAt;
     const isWaiting = this.store.outbox().length > 0;
+    const isDraftDue = this.unsent && (now - this.unsent.last > DRAFT_QUIET_MS || now - this.unsent.first > DRAFT_LATEST_MS);
     const pause = isWaiting ? RESEND_MS : this.judgement ? HEARTBEAT_MS : LOOK_AGAIN_MS;
-    if (quiet > pause && (isWaiting || !document.hidden)) this.#send();
+    if (this.practiceSince !== null && now - this.practiceSince > PRACTICE_MS) {
+      this.practiceSince = null;
+      this.#notify("There is no practice task yet.");
+    }
+    if ((isDraftDue && !isWaiting) || (quiet > pause && (isWaiting || !document.hidden))) this.#send();
     this.#drawStatus();
   }
 
@@ -260,10 +362,23 @@ class Surface {
     return corrects ? { ...task, token: `correct-${corrects}` } : task;
   }
 
+  /** Something was judged: the draft is written once it is painted. */
+  #changed() {
+    this.draftTimer ??= setTimeout(() => {
+      this.#keepDraft();
+      this.#drawStatus();
+    }, DRAFT_MS);
+  }
+
   #keepDraft() {
-    if (!this.judgement) return;
-    this.judgement.tick(!document.hidden);
-    if (this.judgement.isTouched) this.isKept = this.store.keepDraft(this.#draftKey(), this.judgement.draft());
+    clearTimeout(this.draftTimer);
+    const isDue = this.draftTimer !== null;
+    this.draftTimer = null;
+    const { judgement } = this;
+    if (!judgement || this.answered || !judgement.isTouched) return;
+    judgement.tick(!document.hidden);
+    this.isKept = this.store.keepDraft(this.#draftKey(), judgement.draft());
+    if (isDue && !judgement.corrects) this.unsent = { first: this.unsent?.first ?? Date.now(), last: Date.now() };
   }
 
   #drawStatus() {
@@ -279,7 +394,7 @@ class Surface {
       ? `The server is away: ${answers} kept in this browser, go on`
       : waiting
         ? `${answers} on the way`
-        : this.judgement?.isTouched
+        : this.judgement?.isTouched && !this.answered
           ? this.isKept
             ? "Draft kept"
             : "Draft not kept: the browser's storage is full"
@@ -295,141 +410,143 @@ class Surface {
     this.notices.append(notice);
   }
 
+  #drawPaused(text) {
+    this.paused.hidden = !text;
+    this.paused.replaceChildren(make("span", { text: text ? `You are paused: ${text}` : "" }));
+  }
+
   #say(text) {
     this.live.textContent = text;
   }
 
   #onVisibility() {
-    this.judgement?.tick(!document.hidden);
+    if (!this.answered) this.judgement?.tick(!document.hidden);
     if (document.hidden) this.#keepDraft();
   }
 
   // ---- actions -------------------------------------------------------------------------------------------
 
   act(action, detail) {
-    const { judgement } = this;
-    if (action === "keys") return showKeys(this.root);
-    if (action === "guidelines") return showGuideline(this.root, this.data.guideline);
-    if (action === "undo" && !judgement?.undo()) return this.#goBack();
-    if (!judgement) return undefined;
-    const before = judgement.at;
+    const { judgement, view } = this;
     switch (action) {
-      case "label":
-        judgement.label(detail);
-        this.#say(`${this.view.cards[before].name}: ${nameOf(detail)}.`);
-        break;
-      case "labelAt":
-        judgement.move(detail.index);
-        judgement.label(detail.value);
-        break;
-      case "flagAt":
-        judgement.move(detail);
-        judgement.flag();
-        break;
-      case "flag":
-        judgement.flag();
-        break;
-      case "clear":
-        judgement.clear();
-        break;
-      case "restGood":
-        judgement.restGood();
-        break;
-      case "move":
-        judgement.move(detail);
-        break;
+      case "keys":
+        return showKeys(this.root, this.keys, judgement?.task.kind ?? "steps", () => this.#keysChanged());
+      case "guidelines":
+        return showGuideline(this.root, this.data.guideline);
+      case "practice":
+        this.practiceSince = Date.now();
+        return this.#send();
+      case "undo":
+        if (this.answered || !judgement?.undo()) return this.#goBack();
+        return this.#drawn("Undone.");
+      default:
+        return judgement && !view.take(action, judgement) ? this.#actOnTask(action, detail) : undefined;
+    }
+  }
+
+  #actOnTask(action, detail) {
+    const { judgement, view } = this;
+    if (this.answered) {
+      if (action === "submit") return this.#showNext();
+      if (action === "leaveCorrection" || !READING.has(action)) return undefined;
+    }
+    switch (action) {
       case "focus":
         if (judgement.at === detail) return undefined;
-        judgement.move(detail);
-        this.view.update(judgement, { isFocused: false });
-        return undefined;
-      case "down":
-        judgement.move(before + 1);
-        break;
-      case "up":
-        judgement.move(before - 1);
-        break;
-      case "unjudged":
-        judgement.toUnjudged();
-        break;
+        judgement.act("move", detail);
+        return view.update(judgement, { isFocused: false });
       case "comment":
+        return view.focusComment();
+      case "commented":
         judgement.comment = detail;
-        this.#keepDraft();
-        this.#drawStatus();
-        return undefined;
+        return this.#changed();
       case "submit":
         return this.#submit();
       case "skip":
-        return askReason(this.root, "skipped", (reason) => this.#submit({ finishReason: "skipped", reason }));
+        return this.#leave("skipped");
       case "giveUp":
-        return askReason(this.root, "give_up", (reason) => this.#submit({ finishReason: "give_up", reason }));
+        return this.#leave("give_up");
       case "badProblem":
-        return askReason(this.root, "bad_problem", (reason) => this.#submit({ finishReason: "bad_problem", reason }));
+        return this.#leave("bad_problem");
       case "leaveCorrection":
-        if (judgement.corrects) this.#leaveCorrection();
-        return undefined;
+        return judgement.corrects ? this.#leaveCorrection() : undefined;
       default:
         break;
     }
-    this.view.update(judgement);
-    this.#keepDraft();
-    this.#drawStatus();
+    const said = judgement.act(action, detail);
+    return said === undefined ? undefined : this.#drawn(said, { isFocused: !isTyping(this.root) });
+  }
+
+  #drawn(said, options) {
+    this.view.update(this.judgement, options);
+    if (said) this.#say(said);
+    this.#changed();
     return undefined;
+  }
+
+  #leave(finishReason) {
+    return askReason(this.root, finishReason, (reason) => this.#submit({ finishReason, reason }));
+  }
+
+  #keysChanged() {
+    this.store.keys = this.keys.own;
+    this.#drawHelp();
+    this.#send({ settings: { keys: this.keys.own } });
+    if (!this.judgement || this.answered) return;
+    this.#keepDraft();
+    const { task } = this.judgement;
+    const { isShown } = this.store.history().find(({ submissionId }) => submissionId === this.judgement.corrects) ?? {};
+    this.#show(task, this.judgement.draft(), { isUncovered: isShown });
   }
 
   #onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (this.root.querySelector("dialog[open]")) return;
     const target = event.composedPath()[0];
-    if (target instanceof Element && target.closest("input, textarea, select, [contenteditable]")) {
-      if (event.key === "Escape" && this.root.contains(target)) target.blur();
+    const element = target instanceof Element ? target : null;
+    if (element?.closest("input, textarea, select, [contenteditable]")) {
+      const isOwn = this.root.contains(element) && !element.closest(".sm-editor, .sm-jump");
+      if (event.key === "Escape" && isOwn) {
+        element.blur();
+        this.view?.focus(this.judgement);
+      }
       return;
     }
-    // A key that is held down is one press; arrows may run.
-    const found = actionOf(event);
-    if (!found) {
+    const action = event.key === "Escape" ? "leaveCorrection" : this.keys.actionOf(event, this.judgement?.task.kind ?? "steps");
+    if (!action) {
       // Streamlit would rerun (r) or ask to clear its cache (c) in the middle of the work.
-      if (["r", "c"].includes(event.key)) event.stopImmediatePropagation();
+      if (["r", "c"].includes(event.key.toLowerCase())) event.stopImmediatePropagation();
       return;
     }
     // Whoever reached a button or a link with Tab means that one.
-    const isOnButton = target instanceof Element && target.closest("button, a[href], [role=button]");
-    if (event.key === "Enter" && isOnButton) return;
+    if (["Enter", " "].includes(event.key) && element?.closest("button, a[href], [role=button]")) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    if (event.repeat && !["up", "down"].includes(found[0])) return;
-    this.act(...found);
+    // A key that is held down is one press; only moving may run.
+    if (event.repeat && !RUNNING.has(action)) return;
+    this.act(action);
   }
 }
 
-const ACTIONS = {
-  1: ["label", -1],
-  2: ["label", 0],
-  3: ["label", 1],
-  0: ["clear"],
-  j: ["down"],
-  ArrowDown: ["down"],
-  k: ["up"],
-  ArrowUp: ["up"],
-  n: ["unjudged"],
-  u: ["undo"],
-  Backspace: ["undo"],
-  f: ["flag"],
-  g: ["restGood"],
-  Enter: ["submit"],
-  s: ["skip"],
-  X: ["giveUp"],
-  B: ["badProblem"],
-  h: ["guidelines"],
-  "?": ["keys"],
-  Escape: ["leaveCorrection"],
-};
+/** Is there something to see once the task is answered. */
+function hasMore({ task, before }) {
+  if (task.known) return true;
+  return !before && !task.evidence_before && task.project.shows_evidence && readEvidence(task.evidence) !== null;
+}
 
-/** What a key asks for, whatever Caps Lock says; letters with Shift are only X and B. */
-function actionOf({ key: name, shiftKey }) {
-  const isLetter = /^[a-zA-Z]$/.test(name);
-  const meant = isLetter ? (shiftKey ? name.toUpperCase() : name.toLowerCase()) : name;
-  return Object.hasOwn(ACTIONS, meant) ? ACTIONS[meant] : null;
+/** The server's copy of a draft, as the browser keeps its own. */
+function serverDraft({ draft }) {
+  if (!draft) return null;
+  return draft.body ? { ...draft.body, updated_at: draft.updated_at } : draft;
+}
+
+function newest(...drafts) {
+  const found = drafts.filter(Boolean).sort((a, b) => (b.updated_at ?? 0) - (a.updated_at ?? 0));
+  return found[0] ?? null;
+}
+
+function isTyping(root) {
+  return Boolean(root.getRootNode().activeElement?.closest?.(".sm-editor, .sm-input"));
 }
 
 /** Is the page dark now: Streamlit's variables hold the theme's colours. */

@@ -14,6 +14,7 @@ from db.connect import reading
 from db.models import Annotator
 
 from .conftest import ROOT, Lab
+from .test_labelling import press
 
 DATA = ROOT / "examples" / "data"
 SOLUTIONS = DATA / "gsm8k_model_solutions" / "example_model_solutions.jsonl"
@@ -59,11 +60,9 @@ def test_what_a_person_labels_by_keys_is_what_the_exported_set_says(tmp_path: Pa
     page = watched.open()
     expect(page.locator(".sm-problem")).to_contain_text("Janet’s ducks lay 16 eggs per day")
     expect(page.locator(".sm-card").nth(1)).to_contain_text("16 * 7 = 112 eggs")
-    for key in ("3", "1", "Enter"):  # good, bad, send
-        page.keyboard.press(key)
+    press(page, "3", "1", "Enter")  # good, bad, send
     expect(page.locator(".sm-problem")).to_contain_text("Charleston has 4 times as many sheep")
-    for key in ("g", "Enter"):  # all good, send
-        page.keyboard.press(key)
+    press(page, "g", "Enter")  # all good, send
     expect(page.locator(".sm-problem")).not_to_contain_text("Charleston")
     lab.wait_for(2)
     (state,) = answer("queue", "show", *database)

@@ -1,4 +1,4 @@
-/** The dialogs: a reason for leaving a task, the key sheet, the guidelines. While one is open it has all keys. */
+/** Dialogs, and the one that asks for the reason for leaving a task. While one is open it has all keys. */
 
 import { button, key, make } from "./elements.js";
 
@@ -62,40 +62,8 @@ export function askReason(root, kind, done) {
   choices[0].focus();
 }
 
-const KEYS = [
-  ["Judge", [[["1"], "bad, then the next unjudged step"], [["2"], "neutral"], [["3"], "good"], [["g"], "the rest is good"], [["f"], "unsure"], [["0"], "clear the label"]]],
-  ["Move", [[["j", "↓"], "next step"], [["k", "↑"], "step before"], [["n"], "next unjudged step"]]],
-  ["Finish", [[["⏎"], "submit, next task"], [["u", "⌫"], "undo, also after a submit"], [["s"], "skip"], [["⇧X"], "give up"], [["⇧B"], "bad problem"]]],
-  ["Read", [[["h"], "guidelines"], [["?"], "this sheet"]]],
-];
-
-/** Shows all keys. */
-export function showKeys(root) {
-  const columns = KEYS.map(([title, rows]) =>
-    make(
-      "section",
-      {},
-      make("h3", { text: title }),
-      make("dl", {}, ...rows.flatMap(([keys, text]) => [make("dt", {}, ...keys.map(key)), make("dd", { text })])),
-    ),
-  );
-  open(root, "Keys", [make("div.sm-keysheet", {}, ...columns), make("p.sm-hint", { text: "Keys rest while you type in a field." })]);
-}
-
-/** Shows the guidelines. */
-export function showGuideline(root, guideline) {
-  const sections = guideline.sections.map(({ title, kind, rules }) =>
-    make(
-      `section.sm-rule${kind ? `.sm-${kind}` : ""}`,
-      {},
-      make("h3", { text: title }),
-      make("ul", {}, ...rules.map((rule) => make("li", { text: rule }))),
-    ),
-  );
-  open(root, "Guidelines", [...sections, make("p.sm-hint", { text: `Version ${guideline.version}` })]);
-}
-
-function open(root, title, children) {
+/** Opens a dialog; it is gone when it is closed. */
+export function open(root, title, children) {
   const before = root.getRootNode().activeElement;
   const close = button("sm-close", { "aria-label": "Close", onclick: () => dialog.close() }, "×");
   const dialog = make("dialog.sm-dialog", { "aria-label": title, tabindex: -1, autofocus: true }, make("header", {}, make("h2", { text: title }), close), ...children);

@@ -10,6 +10,9 @@ const NOTE = /<<([^<>\n]{1,300})>>/y;
 const ENVIRONMENT = /\\begin\{([a-zA-Z]+\*?)\}/y;
 const MONEY = /^\d[\d,]*(?:\.\d+)?(?:[kKmM%]\b)?(?=$|[.,;:!?)\]]*(?:\s|$)|\s*(?:\/|per\b|each\b|[a-zA-Z]{2,}))/;
 const TEX_SIGN = /[\\^_{}=]/;
+const LONGEST_FORMULA = 20_000;
+const IDLE_TIMEOUT_MS = 100;
+const SLICE_MS = 8;
 
 /**
  * Takes a text apart.
@@ -119,12 +122,56 @@ export async function loadKatex(url) {
   waiting.clear();
 }
 
-/** Draws a text into an element, replacing what is there. */
-export function draw(element, text, mode = "auto") {
-  element.replaceChildren(...tokenise(text, mode).map(nodeOf));
+/**
+ * Draws a text into an element, replacing what is there.
+ *
+ * @param {HTMLElement} element
+ * @param {string} text
+ * @param {"auto" | "tex" | "plain"} mode
+ * @param {object} options
+ * @param {{start: number, end: number, name: string, title?: string, after?: () => Node}[]} options.marks places of the
+ *   text to be marked, by UTF-16 offsets: the class `sm-mark-NAME`, and what follows the end. A formula is marked whole.
+ * @param {boolean} options.isLazy set formulas only once they come near the window
+ */
+export function draw(element, text, mode = "auto", { marks = [], isLazy = false } = {}) {
+  const nodes = [];
+  let at = 0;
+  for (const token of tokenise(text, mode)) {
+    const end = at + token.source.length;
+    const over = marks.filter((mark) => mark.start < end && mark.end > at);
+    if (token.kind === "text" && over.length) nodes.push(...markedText(token.value, at, over));
+    else nodes.push(...marked(nodeOf(token, isLazy), over, end));
+    at = end;
+  }
+  element.dir = "auto";
+  element.replaceChildren(...nodes);
+  if (isLazy && element.querySelector(".sm-formula")) near(element);
 }
 
-function nodeOf(token) {
+function markedText(text, from, marks) {
+  const cuts = new Set([from, from + text.length]);
+  for (const { start, end } of marks) for (const cut of [start, end]) if (cut > from && cut < from + text.length) cuts.add(cut);
+  const places = [...cuts].sort((a, b) => a - b);
+  return places.slice(0, -1).flatMap((start, index) => {
+    const end = places[index + 1];
+    const over = marks.filter((mark) => mark.start < end && mark.end > start);
+    const piece = text.slice(start - from, end - from);
+    if (!over.length) return [document.createTextNode(piece)];
+    const span = document.createElement("span");
+    span.textContent = piece;
+    return marked(span, over, end);
+  });
+}
+
+function marked(node, marks, end) {
+  if (!marks.length) return [node];
+  node.classList.add("sm-mark", ...marks.map(({ name }) => `sm-mark-${name}`));
+  const titles = marks.flatMap(({ title }) => (title ? [title] : []));
+  if (titles.length) node.title = titles.join("; ");
+  return [node, ...marks.flatMap((mark) => (mark.after && mark.end <= end ? [mark.after()] : []))];
+}
+
+function nodeOf(token, isLazy) {
   if (token.kind === "text") return document.createTextNode(token.value);
   const element = document.createElement("span");
   if (token.kind === "note") {
@@ -137,14 +184,59 @@ function nodeOf(token) {
   element.dataset.tex = token.value;
   element.dataset.source = token.source;
   element.textContent = token.source;
-  if (katex) typeset(element);
-  else waiting.add(element);
+  if (!isLazy) typesetSoon(element);
   return element;
 }
 
+function typesetSoon(element) {
+  if (katex) typeset(element);
+  else waiting.add(element);
+}
+
+/** Formulas of long texts are set when they come within two windows of being seen, in the pauses between keys. */
+const observer = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      observer.unobserve(target);
+      queue.unshift(...target.querySelectorAll(".sm-formula")); // what came near last is looked at first
+    }
+    if (queue.length && !isPumping) requestIdleCallback(pump, { timeout: IDLE_TIMEOUT_MS });
+    isPumping = queue.length > 0;
+  },
+  { rootMargin: "1500px 0px", scrollMargin: "1500px 0px" },
+);
+const queue = [];
+let isPumping = false;
+
+function pump(deadline) {
+  const end = performance.now() + SLICE_MS;
+  do {
+    const element = queue.shift();
+    if (!isSet(element)) typesetSoon(element);
+  } while (queue.length && (deadline.didTimeout ? performance.now() < end : deadline.timeRemaining() > 2));
+  isPumping = queue.length > 0;
+  if (isPumping) requestIdleCallback(pump, { timeout: IDLE_TIMEOUT_MS });
+}
+
+function isSet(element) {
+  return element.firstElementChild !== null || element.classList.contains("sm-bad-tex");
+}
+
+/** Sets the formulas of an element now, whatever is waiting. */
+export function setNow(element) {
+  for (const formula of element.querySelectorAll(".sm-formula")) if (!isSet(formula)) typesetSoon(formula);
+}
+
+function near(element) {
+  observer.observe(element);
+}
+
 function typeset(element) {
+  const { tex, source } = element.dataset;
   try {
-    katex.render(element.dataset.tex, element, {
+    if (tex.length > LONGEST_FORMULA) throw new RangeError("too long to set");
+    katex.render(tex, element, {
       displayMode: element.classList.contains("sm-display"),
       throwOnError: true,
       trust: false,
@@ -153,7 +245,7 @@ function typeset(element) {
       maxExpand: 500,
     });
   } catch {
-    element.textContent = element.dataset.source;
+    element.textContent = source;
     element.classList.add("sm-bad-tex");
     element.title = "This formula is not valid TeX; it is shown as written";
   }
