@@ -36,8 +36,6 @@ from .selection import check_sources, name_like, solution_in_source
 from .tasks import COUNTING_REASONS, AddedTasks
 
 KNOWN_PURPOSES = ("gold", "entry", "practice", "calibration")
-_EVERYBODY = 1_000_000
-"""`n_wanted` of tasks that everybody answers."""
 _CHUNK = 1000
 
 
@@ -59,7 +57,7 @@ def add_known_tasks(
     purpose: str = "gold",
     author_id: int | None = None,
 ) -> AddedTasks:
-    """Adds step tasks with known answers to a project; everybody in it gets each of them once.
+    """Adds step tasks with known answers to a project; they never fill up: everybody in it gets each of them once.
 
     Returns:
         Counts; dropped are solutions that have such a task in the project, and that do not exist or have no steps.
@@ -113,7 +111,6 @@ def add_known_tasks(
                     mode=project.mode if project.mode in ("first_error", "all_steps") else "first_error",
                     solution_id=item.solution_id,
                     reason=purpose,
-                    n_wanted=_EVERYBODY,
                 )
                 session.add(task)
                 session.flush()
