@@ -1,7 +1,7 @@
 """Starting the labelling app: one process that serves the pages, the surface's files, KaTeX and a health answer.
 
-The app listens on this machine only and calls no other host. Accounts come later: whoever reaches the port labels
-as the annotator it was started for.
+The app calls no other host. Without accounts it listens on this machine only, and whoever reaches the port labels as
+the annotator it was started for; from the first account on, people sign in (`annotator.signin`).
 """
 
 import ipaddress
@@ -11,20 +11,29 @@ import time
 import webbrowser
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 import streamlit as st
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from db.accounts import has_accounts
 from db.annotators import find_or_create_annotator
 from db.connect import open_database, reading
+from db.sign_ins import SignedIn
 from stepmark.errors import SettingsError
 
 from .assets import COMPONENT, component_url, find_katex
-from .workplace import Workplace, current, open_workplace
+from .pages import PAGES
+from .signin.door import Door
+from .signin.guard import Guard
+from .signin.pages import Pages
+from .workplace import Workplace, database, open_door
 
 _ENTRY = Path(__file__).parent / "entry.py"
 
@@ -48,6 +57,7 @@ def run_app(
     annotator: str = "annotator-1",
     host: str = "127.0.0.1",
     port: int = 8501,
+    public_url: str | None = None,
     reason: str | None = None,
     opens_browser: bool = True,
 ) -> None:
@@ -55,31 +65,46 @@ def run_app(
 
     Args:
         database_url: The database; its schema is brought up to date.
-        annotator: Who labels; made where there is none of this name.
-        host: A loopback address.
+        annotator: Who labels while there are no accounts; made where there is none of this name.
+        host: Address to listen on; one that others can reach needs accounts.
         port: Port to listen on.
+        public_url: Where people reach the app, if a proxy or a host name stands before it; needs accounts.
         reason: Only tasks that this rule put into the queue.
         opens_browser: Show the page in the default browser once it answers.
 
     Raises:
-        SettingsError: The host is not this machine, or the port is taken.
+        SettingsError: Others could reach an app without accounts, the addresses do not fit, or the port is taken.
         DatabaseError: The database cannot be opened.
     """
-    check_address(host, port)
-    engine = open_database(database_url, create=True)
-    annotator_id = find_or_create_annotator(engine, annotator)
-    open_workplace(Workplace(engine, annotator_id, annotator.strip(), reason))
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    print(f"Labelling as {annotator} at {url} (Ctrl-C stops it)", flush=True)
-    if opens_browser:
-        threading.Thread(target=_open_when_up, args=(url,), daemon=True).start()
+    check_address(host, port, public_url=public_url)
+    is_shared = public_url is not None or not is_this_machine(host)
+    engine = open_database(database_url, create=True, pool_size=10)
+    door = Door(engine, public_url=public_url, always_asks=is_shared)
     try:
-        st.App(_ENTRY, routes=routes()).run(config=server_config(host, port))
+        if is_shared and not has_accounts(engine):
+            raise SettingsError(
+                f"others can reach {public_url or host}, and there are no accounts; make the first one: "
+                "stepmark annotators add NAME --role admin"
+            )
+        single = None
+        if not door.asks():
+            annotator_id = find_or_create_annotator(engine, annotator)
+            single = Workplace(engine, annotator_id, annotator.strip(), reason)
+        open_door(door, single=single, reason=reason)
+        url = public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        print(f"Labelling {f'as {annotator}' if single else 'with accounts'} at {url} (Ctrl-C stops it)", flush=True)
+        if is_shared and not door.is_https:
+            print("Passwords travel unencrypted: put a proxy with https before it (docs/accounts.md)", flush=True)
+        if opens_browser and not is_shared:
+            threading.Thread(target=_open_when_up, args=(url,), daemon=True).start()
+        hosts = allowed_hosts(host, public_url)
+        app = st.App(_ENTRY, routes=routes(door), middleware=middleware(door, single, hosts))
+        app.run(config=server_config(host, port, hosts=hosts))
     finally:
         engine.dispose()
 
 
-def routes() -> list[BaseRoute]:
+def routes(door: Door | None = None) -> list[BaseRoute]:
     """The app's own addresses, beside Streamlit's."""
     found: list[BaseRoute] = [
         Route("/stepmark/health", health),
@@ -88,29 +113,41 @@ def routes() -> list[BaseRoute]:
     katex = find_katex()
     if katex is not None and katex.directory is not None:
         found.append(Mount("/stepmark/katex", StaticFiles(directory=katex.directory)))
+    if door is not None:
+        found.extend(Pages(door).routes())
     return found
+
+
+def middleware(door: Door, single: Workplace | None, hosts: list[str]) -> list[Middleware]:
+    """What stands before Streamlit's pages and our own: the host's name, then the guard."""
+    roles = {page.view: page.role for page in PAGES if page.role != "annotator"}
+    alone = None if single is None else SignedIn("", single.annotator_id, single.annotator, single.role)
+    return [
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),  # against DNS rebinding
+        Middleware(Guard, door=door, roles=roles, single=alone),
+    ]
 
 
 def health(_request: Request) -> JSONResponse:
     """Answers 200 while the database answers, else 503."""
     try:
-        with reading(current().engine) as session:
+        with reading(database()) as session:
             session.execute(sa.text("SELECT 1"))
     except sa.exc.SQLAlchemyError as err:
         return JSONResponse({"status": "database does not answer", "error": type(err).__name__}, status_code=503)
     return JSONResponse({"status": "ok"})
 
 
-def server_config(host: str, port: int) -> dict[str, Any]:
-    """Streamlit's options: this machine only, nobody called, no traceback on the page."""
+def server_config(host: str, port: int, *, hosts: list[str]) -> dict[str, Any]:
+    """Streamlit's options: nobody called, no traceback on the page, no other site's requests."""
     return {
         "server.address": host,
         "server.port": port,
-        "server.allowedHosts": sorted({"localhost", "127.0.0.1", "::1", host}),  # against DNS rebinding
+        "server.allowedHosts": hosts,
         "server.headless": True,
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": False,
-        "browser.serverAddress": host,
+        "browser.serverAddress": hosts[0],
         "browser.gatherUsageStats": False,
         "logger.hideWelcomeMessage": True,
         "client.showErrorDetails": "none",
@@ -120,20 +157,36 @@ def server_config(host: str, port: int) -> dict[str, Any]:
     }
 
 
-def check_address(host: str, port: int) -> None:
-    """Refuses a host that others can reach, and a port that is taken.
+def allowed_hosts(host: str, public_url: str | None) -> list[str]:
+    """The names by which the app may be asked for; the public one first."""
+    public = urlsplit(public_url).hostname if public_url is not None else None
+    return list(dict.fromkeys(name for name in (public, host, "127.0.0.1", "localhost", "::1") if name))
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_address(host: str, port: int, *, public_url: str | None = None) -> None:
+    """Refuses addresses that do not fit together, and a port that is taken.
 
     Raises:
-        SettingsError: Says which of both, and what to do.
+        SettingsError: Says what is wrong, and what to do.
     """
-    try:
-        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_local = False
-    if not is_local:
+    if public_url is not None:
+        found = urlsplit(public_url)
+        if found.scheme not in ("http", "https") or not found.hostname or found.path.strip("/") or found.query:
+            raise SettingsError(
+                f"public URL {public_url!r} is not an address without a path; use one like https://label.example.org"
+            )
+    elif host in ("0.0.0.0", "::", ""):
         raise SettingsError(
-            f"host {host!r} is not this machine; the app has no accounts yet, use 127.0.0.1 "
-            "(from another machine: an SSH tunnel to that port)"
+            f"host {host!r} is every address of this machine; say by which one people reach the app: "
+            f"--public-url http://HOSTNAME:{port}, or https://... behind a proxy"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -14,3 +14,5 @@ class Settings(BaseSettings):
     """Endpoint of the OpenAI-compatible server."""
     api_key: str | None = None
     """Key for that server; None sends a placeholder, which local servers accept."""
+    public_url: str | None = None
+    """Where people reach the labelling app behind a proxy; https makes its cookies Secure."""

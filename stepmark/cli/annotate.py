@@ -10,16 +10,35 @@ from .options import Db, database_url
 def annotate(
     db: Db = None,
     annotator: Annotated[
-        str, typer.Option(help="Who labels; made where there is none of this name.")
+        str, typer.Option(help="Who labels while there are no accounts; made where there is none of this name.")
     ] = "annotator-1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8501,
-    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; one that others can reach needs accounts.")
+    ] = "127.0.0.1",
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where people reach the app behind a proxy, such as https://label.example.org; needs accounts "
+            "[default: $STEPMARK_PUBLIC_URL].",
+        ),
+    ] = None,
     queue: Annotated[
         str | None, typer.Option(metavar="RULE", help="Only the part of the queue with this name (see `queue show`).")
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> None:
-    """Opens the labelling app for one annotator on this machine."""
+    """Opens the labelling app: for one annotator on this machine, or, with accounts, for whoever signs in."""
     from annotator.app import run_app
+    from stepmark.settings import Settings
 
-    run_app(database_url(db), annotator=annotator, host=host, port=port, reason=queue, opens_browser=not no_browser)
+    run_app(
+        database_url(db),
+        annotator=annotator,
+        host=host,
+        port=port,
+        public_url=public_url or Settings().public_url,
+        reason=queue,
+        opens_browser=not no_browser,
+    )

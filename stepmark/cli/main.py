@@ -8,6 +8,7 @@ from stepmark.errors import StepmarkError, UserError
 
 from . import (
     annotate,
+    annotators,
     db,
     demo,
     doctor,
@@ -51,6 +52,7 @@ app.command("import")(imports.import_files)
 app.add_typer(projects.app, name="projects")
 app.add_typer(queue.app, name="queue")
 app.command()(annotate.annotate)
+app.add_typer(annotators.app, name="annotators")
 
 
 def main() -> None:
