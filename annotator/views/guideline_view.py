@@ -1,4 +1,4 @@
-"""Labelling rules drawn on a page: the three labels side by side, the rest below, the flowchart as a list of questions."""
+"""Labelling rules drawn on a page: the three labels side by side, the flowchart, and the rest below."""
 
 import streamlit as st
 

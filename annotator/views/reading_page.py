@@ -1,4 +1,4 @@
-"""How pages beside the labelling surface look: their measure, their colours, text as it is, what became of an action."""
+"""How pages beside the labelling surface look: measure, colours, text as it is, what became of an action."""
 
 import html
 import re
@@ -33,12 +33,10 @@ _CSS = """
 .sm-matrix td.sm-cell { text-align: left; width: 1%; white-space: nowrap; }
 .sm-matrix td.sm-step { min-width: 16rem; }
 .sm-matrix tr.sm-differs td { background: light-dark(rgb(163 95 8 / .07), rgb(224 173 75 / .09)); }
-.sm-matrix tr.sm-here td { box-shadow: inset 0 2px light-dark(#3d5bd9, #8fa5ff), inset 0 -2px light-dark(#3d5bd9, #8fa5ff); }
-.sm-matrix tr.sm-here td:first-child { box-shadow: inset 2px 2px light-dark(#3d5bd9, #8fa5ff),
-  inset 0 -2px light-dark(#3d5bd9, #8fa5ff); }
-.sm-matrix tr.sm-here td:last-child { box-shadow: inset -2px 2px light-dark(#3d5bd9, #8fa5ff),
-  inset 0 -2px light-dark(#3d5bd9, #8fa5ff); }
-.sm-bar { display: inline-flex; width: 5.5rem; height: .55rem; border-radius: .3rem; overflow: hidden; vertical-align: middle; }
+.sm-matrix tr.sm-here { outline: 2px solid light-dark(#3d5bd9, #8fa5ff); outline-offset: -2px; border-radius: .5rem; }
+.sm-bar {
+  display: inline-flex; width: 5.5rem; height: .55rem; border-radius: .3rem; overflow: hidden; vertical-align: middle;
+}
 .sm-bar i { display: block; height: 100%; }
 .sm-bar .sm-good { background: currentColor; } .sm-bar .sm-neutral { background: currentColor; }
 .sm-bar .sm-bad { background: currentColor; }
@@ -57,10 +55,10 @@ def set_measure(width: str = "66rem") -> None:
 
 
 def plain(text: str) -> str:
-    """Text for a place where Streamlit reads Markdown (labels, messages), so that it shows as it is.
+    r"""Text for a place where Streamlit reads Markdown (labels, messages), so that it shows as it is.
 
     >>> print(plain("2*3 costs $5"))
-    2\\*3 costs \\$5
+    2\*3 costs \$5
     """
     return _MARKDOWN.sub(r"\\\1", text)
 
