@@ -5,17 +5,20 @@ that the browser can drop it; the answers of one session are repeated until the 
 Streamlit may hand several of our messages to the browser as one.
 """
 
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import streamlit as st
 
+from db.drafts import save_drafts
 from db.queue import counts_for
-from db.tasks import claim_tasks, heartbeat, submit
+from db.tasks import ClaimedTask, Pool, claim_tasks, heartbeat, submit, workable_pools
 
 from .assets import COMPONENT, component_url, find_katex
 from .guideline import DEFAULT as GUIDELINE
-from .messages import Unreadable, read_held, read_outbox
+from .messages import Unreadable, read_drafts, read_held, read_outbox, read_practice, read_project
+from .practice import practice_for
 from .workplace import HELD_TASKS, LEASE_S, Workplace, current
 
 _KEY = "surface"
@@ -55,17 +58,38 @@ def show_surface() -> None:
 
 def surface_data(workplace: Workplace) -> dict[str, Any]:
     """Everything the surface draws from; claims tasks up to the number to hold."""
+    engine, annotator_id = workplace.engine, workplace.annotator_id
+    projects = workable_pools(engine, annotator_id)
+    project_id = _chosen_project(projects)
     tasks = claim_tasks(
-        workplace.engine, workplace.annotator_id, n=HELD_TASKS, lease_s=LEASE_S, reason=workplace.reason
+        engine, annotator_id, n=HELD_TASKS, lease_s=LEASE_S, reason=workplace.reason, project_id=project_id
     )
-    answered, left = counts_for(workplace.engine, workplace.annotator_id, reason=workplace.reason)
+    if st.session_state.get("is_practising"):
+        chosen = next((pool for pool in projects if pool.project_id == project_id), None)
+        practice = practice_for(engine, annotator_id, chosen, lease_s=LEASE_S)
+        st.session_state["practice_task_id"] = practice.task_id
+        tasks.append(practice)
+    answered, left = counts_for(engine, annotator_id, reason=workplace.reason, project_id=project_id)
     katex = find_katex()
     return {
         "assets": component_url(),
         "katex": {"module": katex.module, "css": katex.css} if katex else None,
         "scope": workplace.scope,
         "math_mode": "auto",
-        "tasks": [asdict(task) for task in tasks],
+        "tasks": with_evidence(workplace, tasks),
+        "projects": [
+            {
+                "project_id": pool.project_id,
+                "name": pool.name,
+                "kind": pool.kind,
+                "mode": pool.mode,
+                "state": pool.state,
+                "reason": pool.reason,
+            }
+            for pool in projects
+        ],
+        "project_id": project_id,
+        "paused": None if tasks else _why_nothing(projects, project_id),
         "acknowledged": st.session_state.get("acknowledged", []),
         "counts": {"answered": answered, "left": left},
         "guideline": GUIDELINE.as_json(),
@@ -73,19 +97,72 @@ def surface_data(workplace: Workplace) -> dict[str, Any]:
     }
 
 
+def with_evidence(workplace: Workplace, tasks: Sequence[ClaimedTask]) -> list[dict[str, Any]]:
+    """Tasks as plain data, each with the evidence about its solution where it is to be shown.
+
+    Pairs have none: their solutions' outcomes are there already. Nor has an entry test, which helps nobody.
+    """
+    evidence_of: Callable[..., Mapping[int, Any]] | None = getattr(workplace, "evidence", None)
+    shown = {
+        task.task_id: task.solution_ids[0]
+        for task in tasks
+        if task.kind != "preference"
+        and task.purpose != "entry"
+        and (task.project.shows_evidence or task.mode == "verify")
+    }
+    found: Mapping[int, Any] = {}
+    if evidence_of is not None and shown:
+        found = evidence_of(workplace.engine, sorted(set(shown.values())))
+    plain: list[dict[str, Any]] = []
+    for task in tasks:
+        data = asdict(task)
+        del data["solution_ids"]
+        evidence = found.get(shown.get(task.task_id, 0))
+        data["evidence"] = asdict(evidence) if is_dataclass(evidence) and not isinstance(evidence, type) else evidence
+        data["evidence_before"] = task.evidence_before and evidence is not None and task.mode != "verify"
+        plain.append(data)
+    return plain
+
+
 def take(workplace: Workplace, message: object) -> list[dict[str, str]]:
     """Stores what a message brings and prolongs the leases it names; returns one answer for each submission."""
     answers: list[dict[str, str]] = []
+    if read_practice(message):
+        st.session_state["is_practising"] = True
     for submission in read_outbox(message, workplace.annotator_id):
         if isinstance(submission, Unreadable):
-            status, why = "invalid", submission.message
-        else:
-            answer = submit(workplace.engine, submission)
-            status, why = answer.status, answer.message
-        answers.append({"submission_id": submission.submission_id, "status": status, "message": why})
+            answers.append(_told(submission.submission_id, "invalid", submission.message))
+            continue
+        answer = submit(workplace.engine, submission)
+        told = _told(submission.submission_id, answer.status, answer.message)
+        answers.append(told if answer.paused is None else {**told, "paused": answer.paused})
+        if answer.is_accepted and submission.task_id == st.session_state.get("practice_task_id"):
+            st.session_state["is_practising"] = False
+            st.session_state["practice_task_id"] = None
+    if drafts := read_drafts(message):
+        save_drafts(workplace.engine, workplace.annotator_id, drafts)
     if held := read_held(message):
         heartbeat(workplace.engine, workplace.annotator_id, held, lease_s=LEASE_S)
+    is_chosen, project_id = read_project(message)
+    if is_chosen:
+        st.session_state["project_id"] = project_id
     return answers
+
+
+def _told(submission_id: str, status: str, message: str) -> dict[str, str]:
+    return {"submission_id": submission_id, "status": status, "message": message}
+
+
+def _chosen_project(projects: Sequence[Pool]) -> int | None:
+    """The project that this session works in; None for all, also where the chosen one is closed by now."""
+    chosen: int | None = st.session_state.get("project_id")
+    return chosen if any(pool.project_id == chosen for pool in projects) else None
+
+
+def _why_nothing(projects: Sequence[Pool], project_id: int | None) -> str | None:
+    """Why there is no task, where a project keeps this person from its own."""
+    reasons = [pool.reason for pool in projects if pool.reason and project_id in (None, pool.project_id)]
+    return " ".join(reasons) or None
 
 
 def _on_sync() -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from .bulk import bulk_insert, table_of
 from .connect import reading
 from .models import Alternative, Annotation, Annotator, Solution
-from .selection import name_like
+from .selection import name_like, tells_first_error
 
 _ALTERNATIVES = table_of(Alternative)
 _CHUNK = 500
@@ -34,7 +34,7 @@ def first_errors(
     query = (
         sa.select(Annotation.solution_id, Annotation.first_error)
         .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
-        .where(Annotation.kind == "steps", Annotation.superseded_by_id.is_(None), Annotation.first_error.is_not(None))
+        .where(tells_first_error(), Annotation.superseded_by_id.is_(None), Annotation.first_error.is_not(None))
     )
     if annotator is not None:
         query = query.where(name_like(Annotator.name, annotator))

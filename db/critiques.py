@@ -13,6 +13,7 @@ from stepmark.confirmation import Confirmation
 from .bulk import bulk_insert, table_of
 from .connect import reading, writing
 from .models import Annotation, Annotator, Critique, Problem, Refinement, Solution
+from .selection import tells_first_error
 from .subjects import SolutionSelection, Subject, iterate_subjects, selected_ids
 
 _CRITIQUES = table_of(Critique)
@@ -343,7 +344,7 @@ def _labels(session: Session, solution_ids: Collection[int]) -> dict[int, list[S
         .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
         .where(
             Annotation.solution_id.in_(solution_ids),
-            Annotation.kind == "steps",
+            tells_first_error(),
             Annotation.superseded_by_id.is_(None),
             Annotator.kind.in_(("person", "program")),
             Annotation.finish_reason.in_(("found_error", "solution")),

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from .connect import reading, writing
 from .models import Annotation, Problem, Score, Solution, StepLabel
-from .selection import solution_in_source
+from .selection import is_label_data, solution_in_source, tells_first_error
 
 _BATCH = 4096
 
@@ -174,6 +174,8 @@ def step_judgements(
         .where(
             Score.reward_model == reward_model,
             Annotation.superseded_by_id.is_(None),
+            Annotation.segments.is_(None),
+            is_label_data(),
             StepLabel.label != 0,
             solution_in_source(source),
         )
@@ -244,6 +246,7 @@ def example(
             Score.step_values.is_not(None),
             Solution.outcome.is_(outcome),
             Annotation.superseded_by_id.is_(None),
+            tells_first_error(),
             Annotation.first_error.is_not(None) if has_error else Annotation.first_error.is_(None),
             solution_in_source(source),
         )

@@ -8,7 +8,13 @@ from sqlalchemy.orm import Session
 
 from stepmark.errors import InputError
 
-from .models import ProblemFlag, ProblemSource, Solution
+from .models import Annotation, ProblemFlag, ProblemSource, Solution, Task
+
+BUILT_IN_SOURCE = "stepmark/practice"
+"""Source of the problems and solutions that come with the app to practise on."""
+
+MEASURING_PURPOSES = ("gold", "entry", "practice", "calibration", "repeat")
+"""Purposes of tasks whose answers measure the labellers: what is right there is known, or was said before."""
 
 
 def in_source(
@@ -49,15 +55,42 @@ def name_like(column: Any, pattern: str) -> sa.ColumnElement[bool]:
 def solution_in_source(*patterns: str | None, solution: Any = Solution) -> sa.ColumnElement[bool]:
     """Whether a solution belongs to a source like one of these; none given, or None among them, matches all.
 
-    An imported solution belongs to its own source, a sampled one to every source of its problem. `solution` may be
-    an alias.
+    An imported solution belongs to its own source, a sampled one to every source of its problem. What comes with the
+    app to practise on is matched by its own name alone, never by `*`. `solution` may be an alias.
     """
+    others = sa.or_(solution.source.is_(None), solution.source != BUILT_IN_SOURCE)
     if not patterns or None in patterns:
-        return sa.true()
+        return others
     wanted = [pattern for pattern in patterns if pattern is not None]
-    return sa.or_(
+    fits = sa.or_(
         *(name_like(solution.source, pattern) for pattern in wanted),
         solution.source.is_(None) & sa.or_(*(in_source(solution.problem_id, pattern) for pattern in wanted)),
+    )
+    return fits if BUILT_IN_SOURCE in wanted else fits & others
+
+
+def is_label_data() -> sa.ColumnElement[bool]:
+    """Whether an annotation says something about its solution rather than about whoever made it.
+
+    Left out, also of training sets: answers to tasks that measure people (`MEASURING_PURPOSES`). Of gold, entry and
+    practice tasks the right answer is known, of calibration it is talked over, and a repeated task has the same
+    person's first answer. Labels without a task (imported, or by a program) and those of `label` and `relabel` count.
+    """
+    return ~sa.exists().where(Task.task_id == Annotation.task_id, Task.purpose.in_(MEASURING_PURPOSES)).correlate(
+        Annotation
+    )
+
+
+def tells_first_error() -> sa.ColumnElement[bool]:
+    """Whether an annotation counts as label data, and its first error counts the solution's own steps.
+
+    Not where steps were split or merged, nor where one step and its alternatives were all that was judged.
+    """
+    return sa.and_(
+        Annotation.kind == "steps",
+        Annotation.segments.is_(None),
+        sa.or_(Annotation.mode.is_(None), Annotation.mode != "alternatives"),
+        is_label_data(),
     )
 
 

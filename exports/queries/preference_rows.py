@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from db.models import Annotation, Annotator, Preference, Problem, Solution
+from db.selection import is_label_data, tells_first_error
 
 from .orm_rows import solutions_of_page
 from .selection import (
@@ -188,8 +189,8 @@ def _first_errors(page: Page, selection: Selection, options: PreferenceOptions) 
         .where(
             page.holds(Solution.problem_id),
             is_selected(selection),
-            Annotation.kind == "steps",
             Annotation.superseded_by_id.is_(None),
+            tells_first_error(),
             sa.or_(
                 Annotation.first_error.is_not(None),
                 Annotation.finish_reason == "solution",
@@ -256,7 +257,12 @@ def _choices(page: Page | None, selection: Selection, options: PreferenceOptions
         .join(Annotation, Annotation.annotation_id == Preference.annotation_id)
         .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
         .join(Problem, Problem.problem_id == _A.problem_id)
-        .where(Annotation.superseded_by_id.is_(None), is_selected(selection, _A), is_selected(selection, _B))
+        .where(
+            Annotation.superseded_by_id.is_(None),
+            is_label_data(),
+            is_selected(selection, _A),
+            is_selected(selection, _B),
+        )
     )
     if page is not None:
         query = query.where(page.holds(_A.problem_id))

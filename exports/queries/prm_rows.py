@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.models import Adjudication, Annotation, Annotator, Problem, Solution, StepLabel
+from db.selection import is_label_data
 from stepmark.steps import render_answer, render_segments
 
 from .selection import Counts, Page, RowLimits, Selection, SetRow, is_selected, pages, source_name
@@ -59,6 +60,9 @@ def prm_rows(session: Session, selection: Selection, options: PrmOptions, counts
             if finish_reason in ("bad_problem", "skipped"):
                 counts.dropped[finish_reason] += 1
                 continue
+            if options.labellers == "majority" and not judged and row.segments is not None:
+                counts.dropped["steps_split_or_merged"] += 1
+                continue
             cells = _cells(row, judged, options, gave_up=finish_reason == "give_up")
             if isinstance(cells, str):
                 counts.dropped[cells] += 1
@@ -79,7 +83,8 @@ def _cells(
 ) -> tuple[list[str], list[bool]] | str:
     """Completions and labels, or the reason why there are none."""
     marks: list[bool] = []
-    for index in range(len(row.steps)):
+    steps = row.steps if row.segments is None or options.labellers == "majority" else row.segments
+    for index in range(len(steps)):
         label = judged.get(index)
         if label is None or (label == 0 and options.neutral == "drop"):
             break
@@ -87,10 +92,10 @@ def _cells(
         if not marks[-1] and options.after_first_error == "stop":
             break
     if not marks:
-        return _reason(row.steps, judged)
-    completions = render_segments(row.steps[: len(marks)], None)
-    if options.answer_segment and row.answer is not None and len(marks) == len(row.steps):
-        answer_label = judged.get(len(row.steps))
+        return _reason(steps, judged)
+    completions = render_segments(steps[: len(marks)], None)
+    if options.answer_segment and row.answer is not None and len(marks) == len(steps):
+        answer_label = judged.get(len(steps))
         is_right = None if gave_up else row.outcome if all(marks) else None
         if answer_label is not None and (all(marks) or options.after_first_error == "all"):
             is_right = answer_label > 0
@@ -115,6 +120,7 @@ def _annotations(page: Page, selection: Selection, options: PrmOptions) -> sa.Se
             Annotation.annotator_id,
             Annotation.task_id,
             Annotation.finish_reason,
+            Annotation.segments,
             Solution.solution_id,
             Solution.problem_id,
             Solution.steps,
@@ -146,6 +152,7 @@ def _joined(
             is_selected(selection),
             Annotation.kind == "steps",
             Annotation.superseded_by_id.is_(None),
+            is_label_data(),
         )
     )
     if options.annotators:
@@ -196,6 +203,8 @@ def _majority(
     latest = {row.annotator_id: row for row in annotations if row.finish_reason not in ("bad_problem", "skipped")}
     votes: dict[int, Counter[int]] = {}
     for row in latest.values():
+        if row.segments is not None:
+            continue
         for index, label in labels.get(row.annotation_id, {}).items():
             if label is not None:
                 votes.setdefault(index, Counter())[label] += 1

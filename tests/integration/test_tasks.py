@@ -26,7 +26,9 @@ from db.tasks import (
     release,
     submit,
 )
+from db.tasks.contents import ProjectFacts
 from stepmark.errors import InputError, UserError
+from stepmark.projects import ProjectSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,15 +159,23 @@ def test_a_claim_brings_content_highest_priority_first_and_asking_again_brings_t
     fill(database, 3)
     add_tasks(database, [(1, 0.0), (2, 5.0), (3, 1.0)], reason="random")
     tasks = claim_tasks(database, annotator_id)
+    defaults = ProjectSettings()
     assert tasks[0] == ClaimedTask(
         task_id=2,
         token=tasks[0].token,
+        kind="steps",
         mode="first_error",
+        purpose="label",
+        project=ProjectFacts(
+            None, "good_neutral_bad", "error", "auto", True, defaults.min_ms_per_step, defaults.pair_reasons, True
+        ),
         statement="Problem 1: what is 1 + 1 + 1?",
         reference_answer="3",
         source="sums/test",
+        outcome=None,
         steps=("1 + 1 = 2", "2 + 1 = 3"),
         answer="3",
+        solution_ids=(2,),
     )
     assert [task.task_id for task in tasks] == [2, 3]
     assert len({task.token for task in tasks}) == 2
@@ -353,8 +363,8 @@ def test_adding_counts_what_it_leaves_out(database: sa.Engine) -> None:
         3, 0, {"already queued": 1, "no steps": 1, "no such solution": 1}
     )
     assert add_tasks(database, [(1, 0.0)], mode="all_steps") == AddedTasks(1, 1, {})
-    with pytest.raises(InputError, match="mode 'verify' cannot be labelled"):
-        add_tasks(database, [(1, 0.0)], mode="verify")
+    with pytest.raises(InputError, match="mode 'guess' cannot be labelled"):
+        add_tasks(database, [(1, 0.0)], mode="guess")
 
 
 def test_the_queue_is_filled_by_source_at_random_and_repeatably(database: sa.Engine) -> None:
