@@ -5,8 +5,9 @@ earlier row away; what it said stays in the events.
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
@@ -71,6 +72,7 @@ class Case:
 
     task_id: int
     solution_id: int
+    project_id: int | None
     project: str | None
     mode: str
     statement: str
@@ -214,6 +216,7 @@ def get_case(engine: sa.Engine, task_id: int) -> Case | None:
         return Case(
             task_id=task_id,
             solution_id=solution.solution_id,
+            project_id=task.project_id,
             project=project,
             mode=task.mode,
             statement=problem.statement,
@@ -325,7 +328,7 @@ def _tell(session: Session, task_id: int, labels: Mapping[int, int], reviewer_id
             )
 
 
-def _units(project_id: int | None) -> sa.Select[tuple[int, ...]]:
+def _units(project_id: int | None) -> sa.Select[*tuple[Any, ...]]:
     """A row for each step of a task: how many current answers call it good, neutral, bad."""
     query = (
         sa.select(
@@ -356,7 +359,7 @@ def _answers(session: Session, task_id: int) -> tuple[Answer, ...]:
         sent.task_id == Annotation.task_id,
         sent.kind == "sent_back",
         sent.annotator_id == Annotation.annotator_id,
-        sent.created_at > Annotation.created_at,
+        sent.read_at.is_(None),
     )
     rows = session.execute(
         sa.select(Annotation, Annotator.name, is_sent_back)
@@ -392,12 +395,12 @@ def _answers(session: Session, task_id: int) -> tuple[Answer, ...]:
 
 
 def _decisions(session: Session, task_id: int) -> dict[int, Decision]:
-    rows: Sequence[tuple[Adjudication, str]] = session.execute(
+    rows = session.execute(
         sa.select(Adjudication, Annotator.name)
         .join(Annotator, Annotator.annotator_id == Adjudication.annotator_id)
         .where(Adjudication.task_id == task_id)
         .order_by(Adjudication.adjudication_id)
-    ).all()  # type: ignore[assignment]
+    )
     return {
         row.step_index: Decision(row.label, name, row.adopted_from_id, row.note, row.created_at) for row, name in rows
     }

@@ -238,7 +238,7 @@ def _said(session: Session, solution_id: int) -> tuple[Said, ...]:
     )
 
 
-_Found = tuple[sa.Select[Any], Any]
+_Found = tuple[sa.Select[*tuple[Any, ...]], Any]
 
 
 def _matches(wanted: Wanted, key: Any) -> list[sa.ColumnElement[bool]]:
@@ -391,7 +391,7 @@ def _critiques(wanted: Wanted) -> _Found:
 
 
 def _runs(wanted: Wanted) -> _Found:
-    query = sa.select(
+    query: sa.Select[*tuple[Any, ...]] = sa.select(
         Run.run_id.label("id"),
         Run.kind.label("kind"),
         Run.model.label("by"),

@@ -385,7 +385,7 @@ def _in_scope(scope: Scope) -> sa.ColumnElement[bool]:
     return sa.and_(*conditions)
 
 
-def _from_answers(scope: Scope, *columns: Any) -> sa.Select[Any]:
+def _from_answers(scope: Scope, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(*columns)
         .select_from(Annotation)
@@ -395,7 +395,7 @@ def _from_answers(scope: Scope, *columns: Any) -> sa.Select[Any]:
     )
 
 
-def _from_labels(scope: Scope, *columns: Any) -> sa.Select[Any]:
+def _from_labels(scope: Scope, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(*columns)
         .select_from(StepLabel)

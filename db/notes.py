@@ -1,8 +1,8 @@
 """Words from one person to another about their work: sent-back tasks, feedback, messages.
 
-A task is sent back by a note of kind `sent_back` to whoever answered it. It is theirs to answer again as long as that
-note is newer than their current answer; the answer stays and counts until they correct it, and nobody else is given
-the task for it (`db.tasks`).
+A task is sent back by a note of kind `sent_back` to whoever answered it. It is theirs to answer again until they do,
+which marks the note as read (`db.tasks`); their answer stays and counts until then, and nobody else is given the task
+for it.
 """
 
 import datetime as dt
@@ -112,11 +112,19 @@ def unread_counts(engine: sa.Engine, annotator_id: int) -> Mapping[str, int]:
 
 
 def mark_read(engine: sa.Engine, annotator_id: int, note_ids: Sequence[int]) -> int:
-    """Marks notes of an annotator as read; returns how many were unread."""
+    """Marks notes of an annotator as read; returns how many were unread.
+
+    Those that send a task back stay unread until it is answered again.
+    """
     with writing(engine) as session:
         changed = session.scalars(
             sa.update(Note)
-            .where(Note.annotator_id == annotator_id, Note.note_id.in_(note_ids), Note.read_at.is_(None))
+            .where(
+                Note.annotator_id == annotator_id,
+                Note.note_id.in_(note_ids),
+                Note.kind != "sent_back",
+                Note.read_at.is_(None),
+            )
             .values(read_at=utc_now())
             .returning(Note.note_id)
             .execution_options(synchronize_session=False)

@@ -2,11 +2,10 @@
 
 import streamlit as st
 
-from annotator.guideline import DEFAULT
+from annotator.guideline import DEFAULT, default_body
 from annotator.workplace import current
 from db.guidelines import list_guidelines
 from db.projects import list_projects
-from stepmark.guidelines import read_guideline
 
 from .guideline_view import draw_guideline
 from .reading_page import plain, set_measure
@@ -32,7 +31,7 @@ def show() -> None:
         )
     row = stored.get(version)
     st.caption(f"Version {plain(version)}; every answer stores the version it was made under.")
-    draw_guideline(read_guideline(DEFAULT.as_json()) if row is None else row.body)
+    draw_guideline(default_body() if row is None else row.body)
     if stored:
         st.subheader("Versions")
         st.dataframe(

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 import streamlit as st
 
-from annotator.guideline import DEFAULT
+from annotator.guideline import DEFAULT, default_body
 from annotator.workplace import Workplace, current_as
 from db import guidelines, known_tasks, members, projects
 from db.accounts import list_people
@@ -15,7 +15,7 @@ from db.previews import count_candidates
 from db.projects import ProjectRow
 from db.queue import queue_state
 from stepmark.errors import InputError
-from stepmark.guidelines import as_text, from_text, read_guideline
+from stepmark.guidelines import as_text, from_text
 from stepmark.known_answers import check_known_answer
 
 from .guideline_view import draw_guideline
@@ -305,7 +305,7 @@ def _guideline(workplace: Workplace, row: ProjectRow) -> None:
                 )
                 tell(counted("relabel", added.read, added.kept, added.dropped))
     st.subheader("Write a new version")
-    base = stored[row.guideline].body if row.guideline in stored else read_guideline(DEFAULT.as_json())
+    base = stored[row.guideline].body if row.guideline in stored else default_body()
     text = st.text_area(
         "Rules",
         value=as_text(base),

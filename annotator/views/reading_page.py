@@ -28,7 +28,8 @@ _CSS = """
 .sm-matrix { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem; }
 .sm-matrix th { text-align: left; font-weight: 600; font-size: .8rem; opacity: .75; white-space: nowrap; }
 .sm-matrix th, .sm-matrix td {
-  padding: .5rem .65rem; vertical-align: top; border-bottom: 1px solid color-mix(in srgb, currentColor 12%, transparent);
+  padding: .5rem .65rem; vertical-align: top;
+  border-bottom: 1px solid color-mix(in srgb, currentColor 12%, transparent);
 }
 .sm-matrix td.sm-cell { text-align: left; width: 1%; white-space: nowrap; }
 .sm-matrix td.sm-step { min-width: 16rem; }
