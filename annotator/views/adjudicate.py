@@ -22,6 +22,7 @@ _PAGE = 25
 _CSS = """
 .st-key-decide { position: sticky; bottom: 0; z-index: 5; padding: .75rem 0 1rem;
   background: light-dark(#fcfbf8, #14161a); border-top: 1px solid color-mix(in srgb, currentColor 14%, transparent); }
+@media (max-width: 640px) { .st-key-decide { position: static; } }
 """
 
 
@@ -68,6 +69,7 @@ def _queue(workplace: Workplace) -> None:
         picked = st.dataframe(
             [_row(one) for one in found],
             hide_index=True,
+            height="content",
             on_select="rerun",
             selection_mode="single-row",
             key=f"contested_{len(after)}",
@@ -105,11 +107,11 @@ def _draw_case(workplace: Workplace, task_id: int) -> None:
     names = _names(case)
     contested = case.contested
     at = _position(case)
-    head, hide = st.columns([3, 1], vertical_alignment="bottom")
-    head.subheader(f"Task {task_id}" + (f", {plain(case.project)}" if case.project else ""))
-    hide.toggle("Hide names", key="hide_names", help="Annotators become A, B, C.")
-    if st.button("Back to the list", type="tertiary"):
-        _leave()
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        if st.button("← All disagreements"):
+            _leave()
+        st.subheader(f"Task {task_id}" + (f", {plain(case.project)}" if case.project else ""), width="content")
+        st.toggle("Hide names", key="hide_names", help="Annotators become A, B, C.")
     left, right = st.columns([2, 5], gap="large")
     with left:
         with st.container(border=True):
@@ -192,25 +194,22 @@ def _decide_bar(workplace: Workplace, case: Case, names: Mapping[int, str], cont
             "Note", placeholder="Note (optional; the annotators read it)", label_visibility="collapsed", key=note_key
         )
         for label, digit in ((-1, "1"), (0, "2"), (1, "3")):
-            word, shape = SHAPES[label]
-            colour = {"bad": "red", "neutral": "orange", "good": "green"}[word]
             st.button(
-                f":{colour}[{shape}] {word.capitalize()}",
+                f"{_chip(label)} {SHAPES[label][0].capitalize()}",
                 shortcut=digit,
                 key=f"own_{label}",
                 on_click=_store,
                 args=(workplace, case, {at: label}, note_key, None),
             )
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption("Adopt this step, or everything, from", width="content")
+        st.caption("Adopt the label, or all labels, of", width="content")
         for answer in case.answers:
             name = plain(names[answer.annotation_id])
             label_here = answer.labels.get(at)
             if label_here is not None:
                 st.button(
-                    f"{name}: {SHAPES[label_here][1]}",
+                    f"{_chip(label_here)} {name}",
                     key=f"cell_{answer.annotation_id}",
-                    type="tertiary",
                     on_click=_store,
                     args=(workplace, case, {at: label_here}, note_key, answer.annotation_id),
                 )
@@ -218,12 +217,16 @@ def _decide_bar(workplace: Workplace, case: Case, names: Mapping[int, str], cont
                 st.button(
                     f"All of {name}",
                     key=f"column_{answer.annotation_id}",
-                    type="tertiary",
                     on_click=_store,
                     args=(workplace, case, answer.labels, note_key, answer.annotation_id),
                 )
         if st.button("Next task", shortcut="Shift+N", type="secondary" if waiting else "primary"):
             _next_task(workplace, case)
+
+
+def _chip(label: int) -> str:
+    colour = {-1: "red", 0: "orange", 1: "green"}[label]
+    return f":{colour}[{SHAPES[label][1]}]"
 
 
 def _go_to(task_id: int, index: int) -> None:

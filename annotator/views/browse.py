@@ -53,12 +53,13 @@ def _search(workplace: Workplace) -> None:
     page = browse(workplace.engine, noun, wanted, below=below[-1] if below else None)
     if page.rows:
         picked = st.dataframe(
-            page.rows,
+            [_shown(row) for row in page.rows],
             hide_index=True,
+            height="content",
             on_select="rerun",
             selection_mode="single-row",
             key=f"found_{len(below)}_{hash(key)}",
-            column_config={"problem": st.column_config.TextColumn(width="large")},
+            column_config={"problem": st.column_config.TextColumn(width="large"), **_WHEN},
         )
         if picked.selection.rows:
             _open(workplace, noun, page.rows[picked.selection.rows[0]])
@@ -75,6 +76,22 @@ def _search(workplace: Workplace) -> None:
     if page.next_below is not None and following.button("Older", width="stretch"):
         below.append(page.next_below)
         st.rerun()
+
+
+_WHEN = {"when": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")}
+_CLAIMS = {"outcome": ("right", "wrong"), "confirmed": ("yes", "no"), "current": ("yes", "superseded")}
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with claims in words, and a dash for what is unknown."""
+    found = dict(row)
+    for name, (yes, no) in _CLAIMS.items():
+        if name in found and found[name] is not None:
+            found[name] = yes if found[name] else no
+    return {
+        name: "–" if value is None else str(value) if name == "first error" else value
+        for name, value in found.items()
+    }
 
 
 def _wanted(noun: str) -> Wanted:
@@ -122,7 +139,7 @@ def _go(solution_id: int | None) -> None:
 
 
 def _solution(workplace: Workplace, found: SolutionView) -> None:
-    if st.button("Back to the list", type="tertiary"):
+    if st.button("← Back to the list"):
         _go(None)
     st.title(f"Solution {found.solution_id}")
     show_told()
@@ -164,7 +181,8 @@ def _steps_html(found: SolutionView) -> str:
             f'<td class="sm-cell"><b>{number}</b></td>',
             f'<td class="sm-step"><div class="sm-text">{escaped(text)}</div></td>',
             *(
-                f'<td class="sm-cell">{label_html(one.labels.get(index), is_unsure=index in one.unsure)}</td>'
+                f'<td class="sm-cell">'
+                f"{label_html(one.labels.get(index), is_unsure=index in one.unsure, has_word=len(said) < 4)}</td>"
                 for one in said
             ),
             *(
@@ -232,13 +250,14 @@ def _history(found: SolutionView) -> None:
                     {1: "✓", 0: "◆", -1: "✕"}[one.labels[index]] if index in one.labels else "–"
                     for index in range(max(one.labels, default=-1) + 1)
                 ),
-                "own steps": one.has_own_segments,
-                "guideline": one.guideline,
-                "task": one.task_id,
+                "steps": "own" if one.has_own_segments else "as they are",
+                "guideline": one.guideline or "–",
+                "task": "–" if one.task_id is None else str(one.task_id),
             }
             for one in found.said
         ],
         hide_index=True,
+        column_config=_WHEN,
     )
     if found.scores:
         st.subheader("Scores")

@@ -39,7 +39,7 @@ def label_shares(rows: Mapping[str, Mapping[int, int]]) -> alt.Chart:
         .mark_bar()
         .encode(
             x=alt.X("n:Q", stack="normalize", title=None, axis=alt.Axis(format="%", tickCount=5, grid=False)),
-            y=alt.Y("who:N", title=None, sort=list(rows), axis=alt.Axis(labelLimit=150)),
+            y=alt.Y("who:N", title=None, sort=list(rows), axis=alt.Axis(labelLimit=150, labelOverlap=False)),
             color=alt.Color(
                 "label:N",
                 scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())),
@@ -48,7 +48,7 @@ def label_shares(rows: Mapping[str, Mapping[int, int]]) -> alt.Chart:
             order="order:Q",
             tooltip=["who:N", "label:N", alt.Tooltip("n:Q", format=",")],
         )
-        .properties(height=max(90, 30 * len(rows) + 55))
+        .properties(height=max(110, 34 * len(rows) + 70))
     )
     return chart
 
@@ -60,11 +60,16 @@ def gold_intervals(people: Sequence[tuple[PersonFigures, float, float, float]]) 
         for one, value, low, high in people
     ]
     scale = alt.Scale(domain=[0, 1])
-    y = alt.Y("who:N", title=None, sort=[one.annotator for one, _, _, _ in people], axis=alt.Axis(labelLimit=150))
+    y = alt.Y(
+        "who:N",
+        title=None,
+        sort=[one.annotator for one, _, _, _ in people],
+        axis=alt.Axis(labelLimit=150, labelOverlap=False),
+    )
     lines = (
         _chart(rows)
         .mark_rule(color=_INK, strokeWidth=2)
-        .encode(x=alt.X("low:Q", scale=scale, title=None, axis=alt.Axis(format="%")), x2="high:Q", y=y)
+        .encode(x=alt.X("low:Q", scale=scale, title=None, axis=alt.Axis(format="%", tickCount=5)), x2="high:Q", y=y)
     )
     dots = (
         _chart(rows)

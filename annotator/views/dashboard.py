@@ -166,7 +166,7 @@ def _time_and_cost(engine: sa.Engine, done: Totals, project: ProjectRow | None) 
 
 def _people(people: Sequence[PersonFigures]) -> None:
     st.subheader("Annotators")
-    table = [person_row(one) for one in people]
+    table = person_table(people)
     st.dataframe(table, hide_index=True, column_config=PERSON_COLUMNS)
     _download("annotators", table)
     gold = [(one, found) for one in people if (found := share(one.n_gold_right, one.n_gold)).value is not None]
@@ -179,6 +179,18 @@ def _people(people: Sequence[PersonFigures]) -> None:
         )
     else:
         st.caption("No gold task was answered yet: add some under Projects, Known answers.")
+
+
+def person_table(people: Sequence[PersonFigures]) -> list[dict[str, Any]]:
+    """A row for each annotator; without the columns on gold or repeats where nobody had any."""
+    rows = [person_row(one) for one in people]
+    empty = [
+        name
+        for count, name in (("gold", "gold right"), ("repeats", "same again"))
+        if not any(row[count] for row in rows)
+        for name in (count, name)
+    ]
+    return [{key: value for key, value in row.items() if key not in empty} for row in rows]
 
 
 PERSON_COLUMNS = {
@@ -196,15 +208,20 @@ def person_row(one: PersonFigures) -> dict[str, Any]:
         "hours": round(one.hours, 2),
         "s an answer": round(one.hours * 3600 / one.n_timed, 1) if one.n_timed else None,
         "gold": one.n_gold,
-        "gold right": share(one.n_gold_right, one.n_gold).value,
+        "gold right": _part(one.n_gold_right, one.n_gold),
         "repeats": one.n_repeats,
-        "same again": share(one.n_repeats_same, one.n_repeats).value,
-        "too fast": share(one.n_too_fast, one.n_answers).value,
-        "all good but wrong": share(one.n_all_good_but_wrong, one.n_answers).value,
-        "bad steps": share(one.n_bad, one.n_labels).value,
-        "unsure": share(one.n_unsure, one.n_labels).value,
+        "same again": _part(one.n_repeats_same, one.n_repeats),
+        "too fast": _part(one.n_too_fast, one.n_answers),
+        "all good but wrong": _part(one.n_all_good_but_wrong, one.n_answers),
+        "bad steps": _part(one.n_bad, one.n_labels),
+        "unsure": _part(one.n_unsure, one.n_labels),
         "last answer": one.last_at.date() if one.last_at else None,
     }
+
+
+def _part(n_yes: int, n: int) -> float | None:
+    """A share to a tenth of a percent, as tables show it; None of nothing."""
+    return round(n_yes / n, 3) if n else None
 
 
 def _labels(done: Totals, people: Sequence[PersonFigures]) -> None:
@@ -218,7 +235,7 @@ def _labels(done: Totals, people: Sequence[PersonFigures]) -> None:
         left.altair_chart(charts.label_shares(rows), width="stretch")
     right.dataframe(
         [
-            {"ended": _ENDS.get(why, why), "answers": count, "share": count / done.n_answers}
+            {"ended": _ENDS.get(why, why), "answers": count, "share": _part(count, done.n_answers)}
             for why, count in sorted(done.by_reason.items(), key=lambda one: -one[1])
         ],
         hide_index=True,
@@ -245,11 +262,11 @@ def _anchoring(engine: sa.Engine, scope: Scope) -> None:
         {
             "": name,
             "answers": one.n_answers,
-            "found an error": share(one.n_found_error, one.n_answers).value,
+            "found an error": _part(one.n_found_error, one.n_answers),
             "with a judge's verdict": one.n_with_verdict,
-            "agree with it": share(one.n_agreeing, one.n_with_verdict).value,
+            "agree with it": _part(one.n_agreeing, one.n_with_verdict),
             **{
-                word: share(one.by_label.get(label, 0), sum(one.by_label.values())).value
+                word: _part(one.by_label.get(label, 0), sum(one.by_label.values()))
                 for label, word in ((1, "good"), (0, "neutral"), (-1, "bad"))
             },
         }

@@ -84,7 +84,7 @@ def _queue(workplace: Workplace) -> None:
         st.dataframe(
             [
                 {
-                    "project": state.project,
+                    **({"project": state.project or "–"} if any(one.project for one in states) else {}),
                     "rule": state.reason,
                     "mode": state.mode.replace("_", " ") if state.kind == "steps" else state.kind,
                     "open": state.n_open,

@@ -181,7 +181,7 @@ def _members(workplace: Workplace, row: ProjectRow) -> None:
                     "name": member.name,
                     "role": member.role,
                     "state": member.state,
-                    "why": member.reason,
+                    "why": member.reason or "–",
                     "answers": member.n_answers,
                     "since": member.created_at.date(),
                 }

@@ -26,7 +26,8 @@ _CSS = """
 .sm-none { opacity: .35; }
 .sm-scroll { overflow-x: auto; }
 .sm-matrix { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem; }
-.sm-matrix th { text-align: left; font-weight: 600; font-size: .8rem; opacity: .75; white-space: nowrap; }
+.sm-matrix th { text-align: left; font-weight: 600; font-size: .8rem; opacity: .75; min-width: 4.5rem; }
+.sm-matrix th:first-child { min-width: 0; }
 .sm-matrix th, .sm-matrix td {
   padding: .5rem .65rem; vertical-align: top;
   border-bottom: 1px solid color-mix(in srgb, currentColor 12%, transparent);
@@ -44,6 +45,11 @@ _CSS = """
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding-inline: 1rem; }
   .sm-matrix td.sm-step { min-width: 12rem; }
+  [data-testid="stHorizontalBlock"]:has([data-testid="stMetric"]) > [data-testid="stColumn"] {
+    min-width: calc(50% - .6rem); flex: 1 1 calc(50% - .6rem);
+  }
+  [data-testid="stHorizontalBlock"]:has([data-testid="stMetric"]) { gap: .6rem; }
+  [data-testid="stMetricValue"] { font-size: 1.5rem; }
 }
 """
 
@@ -98,7 +104,7 @@ def bar_html(parts: Mapping[int, float]) -> str:
 
 def matrix_html(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
     """A table of HTML cells; each row has a class. Column heads are text."""
-    heads = "".join(f"<th>{escaped(cell)}</th>" for cell in head)
+    heads = "".join(f"<th>{escaped(cell).replace('-', '&#8209;')}</th>" for cell in head)
     body = "".join(f'<tr class="{name}">{"".join(cells)}</tr>' for name, cells in rows)
     return f'<div class="sm-scroll"><table class="sm-matrix"><tr>{heads}</tr>{body}</table></div>'
 

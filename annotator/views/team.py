@@ -11,7 +11,7 @@ from db.members import list_members
 from db.notes import write_note
 from db.projects import ProjectRow, list_projects
 
-from .dashboard import PERSON_COLUMNS, person_row
+from .dashboard import PERSON_COLUMNS, person_table
 from .projects import set_member
 from .reading_page import plain, set_measure, show_told, tell, told
 
@@ -44,12 +44,11 @@ def _figures(workplace: Workplace, project: ProjectRow | None) -> None:
         states = {one.name: one for one in list_members(engine, project.project_id)}
     people = figures_by_person(engine, Scope(None if project is None else project.project_id))
     table = []
-    for one in people:
-        row = person_row(one)
-        member = states.get(one.annotator)
+    for row in person_table(people):
+        member = states.get(row["annotator"])
         if project is not None:
             row["state"] = "–" if member is None else member.state
-            row["why"] = None if member is None else member.reason
+            row["why"] = "–" if member is None else member.reason or "–"
         table.append(row)
     idle = sorted(set(states) - {one.annotator for one in people})
     if table:
@@ -109,7 +108,7 @@ def _comparison(engine: sa.Engine, project: ProjectRow, name: str) -> None:
                 "task": one.task_id,
                 "differ": "" if one.is_unanimous else "≠",
                 **({"known": one.known} if any(task.known for task in found) else {}),
-                **{person: one.answers.get(person) for person in people},
+                **{person: one.answers.get(person, "–") for person in people},
                 "problem": one.statement[:160],
             }
             for one in found

@@ -213,7 +213,7 @@ def test_a_file_is_imported_and_a_set_exported_from_the_page(empty: Workplace, t
     next(one for one in page.text_input if one.label.startswith("Or the path")).input(str(path))
     next(one for one in page.button if one.label == "Import").click().run()
     assert list(page.exception) == []
-    assert page.success[0].value.startswith("gsm8k\\.json: read 13, kept 13, dropped 0")
+    assert page.success[0].value.startswith("gsm8k\\.json\\: read 13, kept 13, dropped 0")
     page = shown("data", data_part="Export")
     next(one for one in page.text_input if one.label == "Folder on the server").input(str(tmp_path / "sets"))
     next(one for one in page.button if one.label == "Export").click().run()
