@@ -7,6 +7,7 @@ import typer
 from stepmark.errors import StepmarkError, UserError
 
 from . import (
+    agreement,
     annotate,
     annotators,
     db,
@@ -51,6 +52,7 @@ app.command()(judges.judges)
 app.command("import")(imports.import_files)
 app.add_typer(projects.app, name="projects")
 app.add_typer(queue.app, name="queue")
+app.add_typer(agreement.app, name="agreement")
 app.command()(annotate.annotate)
 app.add_typer(annotators.app, name="annotators")
 

@@ -193,14 +193,15 @@ def test_a_task_is_sent_back_with_a_note_to_those_who_answered_it(filled: sa.Eng
     assert unread_counts(filled, who[0]) == {"sent_back": 1}
     [note] = list_notes(filled, who[0])
     assert (note.kind, note.author, note.is_unread) == ("sent_back", "annotator-3", True)
-    assert mark_read(filled, who[0], [note.note_id]) == 1
-    assert mark_read(filled, who[0], [note.note_id]) == 0
+    assert mark_read(filled, who[0], [note.note_id]) == 0  # it stays until the task is answered again
+    message = write_note(filled, kind="message", to_id=who[0], author_id=reviewer, text="well done")
+    assert [mark_read(filled, who[0], [message]) for _ in range(2)] == [1, 0]
     with pytest.raises(InputError, match="none of them has answered task 3"):
         send_back(filled, task_id=3, annotator_ids=who, author_id=reviewer, text="look again")
     with pytest.raises(InputError, match="the note has 0 characters"):
         write_note(filled, kind="message", to_id=who[0], author_id=reviewer, text=" ")
     with reading(filled) as session:
-        assert session.scalar(sa.select(sa.func.count()).select_from(Note)) == 1
+        assert session.scalar(sa.select(sa.func.count()).select_from(Note)) == 2
 
 
 def test_everything_is_found_by_text_source_maker_and_outcome(filled: sa.Engine) -> None:
