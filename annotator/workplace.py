@@ -43,9 +43,9 @@ class Workplace:
 
     @property
     def fill_command(self) -> str:
-        """The command that puts solutions into this queue."""
-        url = self.engine.url.render_as_string(hide_password=True)
-        return f"stepmark queue add --db '{url}' --source '*' --limit 100 --mode first_error"
+        """The command that puts solutions into this queue; to people who signed in it does not tell where it is."""
+        where = "" if self.sign_in else f" --db '{self.engine.url.render_as_string(hide_password=True)}'"
+        return f"stepmark queue add{where} --source '*' --limit 100 --mode first_error"
 
 
 @dataclass(slots=True)

@@ -48,6 +48,14 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose an identity is."""
+
+    annotator_id: int
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
     """What erasing a person took away, and what stays."""
 
@@ -263,14 +271,24 @@ def put_password(session: Session, annotator_id: int, password_hash: str) -> Non
     session.add(Event(kind="password_set", annotator_id=annotator_id))
 
 
-def find_by_identity(engine: sa.Engine, identity: str) -> int | None:
-    """The annotator whose identity at an OpenID provider this is; None if nobody's, or a closed account's."""
+def find_by_identity(engine: sa.Engine, identity: str) -> Owner | None:
+    """Whose identity at an OpenID provider this is."""
     with reading(engine) as session:
-        return session.scalar(
-            sa.select(Account.annotator_id)
+        found = session.execute(
+            sa.select(Account.annotator_id, Annotator.is_active)
             .join(Annotator, Annotator.annotator_id == Account.annotator_id)
-            .where(Account.identity == identity, Annotator.is_active)
-        )
+            .where(Account.identity == identity)
+        ).first()
+    return None if found is None else Owner(*found)
+
+
+def free_name(engine: sa.Engine, wanted: str) -> str:
+    """The name, with a number behind it if somebody has it."""
+    with reading(engine) as session:
+        begins_so = Annotator.name.startswith(wanted, autoescape=True)
+        taken = set(session.scalars(sa.select(Annotator.name).where(begins_so)))
+    names = (wanted if n == 1 else f"{wanted}-{n}" for n in range(1, len(taken) + 2))
+    return next(name for name in names if name not in taken)
 
 
 def change_role(engine: sa.Engine, annotator_id: int, role: str, *, by: int | None = None) -> None:

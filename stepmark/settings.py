@@ -16,3 +16,13 @@ class Settings(BaseSettings):
     """Key for that server; None sends a placeholder, which local servers accept."""
     public_url: str | None = None
     """Where people reach the labelling app behind a proxy; https makes its cookies Secure."""
+    oidc_issuer: str | None = None
+    """Address of an OpenID provider that people may sign in to the labelling app with."""
+    oidc_client_id: str = ""
+    """The app's name at that provider."""
+    oidc_client_secret: str = ""
+    """And its secret."""
+    oidc_name: str = "OpenID"
+    """What people call that provider."""
+    oidc_domain: str | None = None
+    """Whoever has a confirmed mail address in this domain gets an account; None: nobody without an invitation."""

@@ -21,6 +21,7 @@ from .throttle import Throttle
 SIGN_IN = "/stepmark/signin"
 SIGN_OUT = "/stepmark/signout"
 INVITATION = "/stepmark/invitation"
+OPENID = "/stepmark/openid"
 
 ROLES = ("annotator", "reviewer", "admin")
 """Each may do what the ones before it may."""

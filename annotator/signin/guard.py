@@ -7,14 +7,18 @@ messages is held against the database, and all open ones every two seconds. The 
 """
 
 import asyncio
+import base64
+import hashlib
 import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import quote
 
 import anyio.to_thread
 import sqlalchemy as sa
+import streamlit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,27 +27,32 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from db import sign_ins
 from db.sign_ins import SignedIn
 
-from .door import INVITATION, SIGN_IN, Door, is_allowed
+from .door import INVITATION, OPENID, SIGN_IN, Door, is_allowed
 
 CHECK_EVERY_S = 2.0
 
 # Whole paths: one that merely begins so could lead elsewhere (`..`).
 _OPEN = re.compile(
     rf"/stepmark/(?:health|signin|signin\.css|icon\.svg)|{re.escape(INVITATION)}/[A-Za-z0-9_-]{{1,128}}"
-    r"|/stepmark/openid(?:/callback)?|/_stcore/health"
+    rf"|{re.escape(OPENID)}(?:/callback)?|/_stcore/health"
 )
 
-_CSP_OF_STREAMLIT = (
+
+def _inline_scripts() -> str:
+    """The hashes of the scripts that stand in Streamlit's page itself, as a policy names them."""
+    page = (Path(streamlit.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    found = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in found)
+
+
+CSP_OF_STREAMLIT = (
     "default-src 'self'; "
-    # Inline: a script in Streamlit's page. Blob: the loader of our component. Eval: charts compile expressions.
-    "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    # Blob: the loader of our component. WebAssembly: Streamlit's drawings of graphs.
+    f"script-src 'self' blob: 'wasm-unsafe-eval' {_inline_scripts()}; "
+    # Streamlit writes its styles into the page as it draws.
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "media-src 'self' data: blob:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
-CSP_OF_PAGES = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
 )
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -90,7 +99,11 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        person = await anyio.to_thread.run_sync(self._find, Headers(scope=scope).get("cookie", ""))
+        try:
+            person = await anyio.to_thread.run_sync(self._find, Headers(scope=scope).get("cookie", ""))
+        except sa.exc.SQLAlchemyError as err:
+            _log.warning("who asks cannot be looked up: %s", type(err).__name__)
+            person = None  # health can still be asked for
         # Never from what a client sends: whatever stands here was put here.
         scope.setdefault("state", {})["signed_in"] = person
         if scope["type"] == "websocket":
@@ -222,7 +235,7 @@ def _with_headers(send: Send) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in {**_HEADERS, "content-security-policy": _CSP_OF_STREAMLIT}.items():
+            for name, value in {**_HEADERS, "content-security-policy": CSP_OF_STREAMLIT}.items():
                 headers.setdefault(name, value)
         await send(message)
 

@@ -5,14 +5,14 @@ header, which every browser sends with a form), so that no other site can sign a
 """
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from functools import partial
 from urllib.parse import parse_qs
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import anyio
+import anyio.to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from annotator.assets import ICON
@@ -20,16 +20,11 @@ from db import accounts, invitations, sign_ins
 from db.passwords import MIN_CHARS
 from stepmark.errors import UserError
 
+from .answers import TEMPLATES, go, let_in, page, sentence
 from .door import INVITATION, SIGN_IN, SIGN_OUT, Door, own_path
-from .guard import CSP_OF_PAGES
 from .throttle import network_of
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _FORM_BYTES = 16_384
-
-_environment = Environment(
-    loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-)
 
 
 class _Unwanted(Exception):
@@ -41,10 +36,18 @@ class _Unwanted(Exception):
 
 
 class Pages:
-    """The pages of one door."""
+    """The pages of one door.
 
-    def __init__(self, door: Door) -> None:
+    Args:
+        door: The rules.
+        provider: What people call the OpenID provider; None if there is none.
+    """
+
+    def __init__(self, door: Door, *, provider: str | None = None) -> None:
         self._door = door
+        self._provider = provider
+        # Hashing waits in threads of its own: a flood of sign-ins does not take those that answer everybody else.
+        self._hashing = anyio.CapacityLimiter(4)
 
     def routes(self) -> list[BaseRoute]:
         """Their addresses."""
@@ -63,8 +66,8 @@ class Pages:
         """The sign-in page; whoever is signed in goes on."""
         wanted = own_path(request.query_params.get("next"))
         if request.state.signed_in is not None:
-            return _go(wanted)
-        return _page("signin.html.j2", wanted=wanted, name="", error=None)
+            return go(wanted)
+        return self._sign_in_page(wanted=wanted, name="", error=None)
 
     async def sign_in(self, request: Request) -> Response:
         """Looks at a name and a password, and gives the browser its cookie."""
@@ -74,19 +77,21 @@ class Pages:
             return _refusal(err)
         wanted, name = own_path(form.get("next")), form.get("name", "")
         address = network_of(request.client.host if request.client else None)
-        checked = await run_in_threadpool(self._check, name, form.get("password", ""), address)
+        checked = await anyio.to_thread.run_sync(
+            self._check, name, form.get("password", ""), address, limiter=self._hashing
+        )
         if checked.annotator_id is not None:
-            return await self._let_in(request, checked.annotator_id, wanted)
+            return await let_in(self._door, request, checked.annotator_id, wanted)
         if checked.wait_s:
             error = f"Too many tries. Wait {_in_words(checked.wait_s)}, then try again."
             headers = {"retry-after": str(checked.wait_s)}
-            return _page("signin.html.j2", 429, headers, wanted=wanted, name=name, error=error)
-        return _page("signin.html.j2", 401, wanted=wanted, name=name, error="The name or the password is not right.")
+            return self._sign_in_page(429, headers, wanted=wanted, name=name, error=error)
+        return self._sign_in_page(401, wanted=wanted, name=name, error="The name or the password is not right.")
 
     async def show_sign_out(self, request: Request) -> Response:
         """Asks once: a link alone signs nobody out."""
         person = request.state.signed_in
-        return _page("signout.html.j2", name=person.name if person else "")
+        return page("signout.html.j2", name=person.name if person else "")
 
     async def sign_out(self, request: Request) -> Response:
         """Ends the sign-in of this browser."""
@@ -96,16 +101,14 @@ class Pages:
             return _refusal(err)
         if person := request.state.signed_in:
             await run_in_threadpool(sign_ins.end, self._door.engine, person.token_hash)
-        answer = _go(SIGN_IN)
+        answer = go(SIGN_IN)
         answer.delete_cookie(self._door.cookie, secure=self._door.is_https, httponly=True, samesite="lax")
         return answer
 
     async def show_invitation(self, request: Request) -> Response:
         """What the link offers; looking at it does not use it up, for mail programs look too."""
         offer = await run_in_threadpool(invitations.look_at, self._door.engine, request.path_params["secret"])
-        return _page(
-            "invitation.html.j2", 200 if offer else 410, offer=offer, name="", error=None, min_chars=MIN_CHARS
-        )
+        return self._invitation_page(request, offer)
 
     async def take_up_invitation(self, request: Request) -> Response:
         """Makes the account, or sets the password, and signs the person in."""
@@ -119,16 +122,16 @@ class Pages:
             error = "The two passwords differ. Type them once more."
         else:
             try:
-                annotator_id = await run_in_threadpool(
-                    invitations.take_up, self._door.engine, secret, name=name, password=password
+                annotator_id = await anyio.to_thread.run_sync(
+                    partial(invitations.take_up, self._door.engine, secret, name=name, password=password),
+                    limiter=self._hashing,
                 )
             except UserError as err:
-                error = _sentence(str(err))
+                error = sentence(str(err))
             else:
-                return await self._let_in(request, annotator_id, "/")
+                return await let_in(self._door, request, annotator_id, "/")
         offer = await run_in_threadpool(invitations.look_at, self._door.engine, secret)
-        status = 422 if offer else 410
-        return _page("invitation.html.j2", status, offer=offer, name=name, error=error, min_chars=MIN_CHARS)
+        return self._invitation_page(request, offer, name=name, error=error)
 
     def _check(self, name: str, password: str, address: str) -> accounts.Checked:
         if wait_s := self._door.by_address.begin(address):
@@ -142,22 +145,30 @@ class Pages:
             self._door.by_address.take_back(address)
         return checked
 
-    async def _let_in(self, request: Request, annotator_id: int, wanted: str) -> Response:
-        if (before := request.state.signed_in) is not None:
-            await run_in_threadpool(sign_ins.end, self._door.engine, before.token_hash)
-        secret = await run_in_threadpool(sign_ins.begin, self._door.engine, annotator_id)
-        answer = _go(wanted)
-        # Lax, not Strict: with Strict a link to the app in a mail would find everybody signed out, and so would the
-        # way back from an OpenID provider. Nothing that changes anything is a GET, and WebSockets check the origin.
-        answer.set_cookie(
-            self._door.cookie,
-            secret,
-            max_age=sign_ins.LONGEST_S,
-            httponly=True,
-            secure=self._door.is_https,
-            samesite="lax",
+    def _sign_in_page(
+        self,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        *,
+        wanted: str,
+        name: str,
+        error: str | None,
+    ) -> Response:
+        return page("signin.html.j2", status, headers, wanted=wanted, name=name, error=error, provider=self._provider)
+
+    def _invitation_page(
+        self, request: Request, offer: invitations.Offer | None, *, name: str = "", error: str | None = None
+    ) -> Response:
+        return page(
+            "invitation.html.j2",
+            410 if offer is None else 422 if error else 200,
+            offer=offer,
+            name=name,
+            error=error,
+            min_chars=MIN_CHARS,
+            provider=self._provider,
+            secret=request.path_params["secret"],
         )
-        return answer
 
     async def _read_form(self, request: Request) -> dict[str, str]:
         if not self._door.is_own_origin(request.headers.get("origin"), request.headers.get("host")):
@@ -176,38 +187,16 @@ class Pages:
         return {name: values[-1] for name, values in found.items()}
 
 
-def _page(template: str, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any) -> Response:
-    html = _environment.get_template(template).render(**values)
-    return HTMLResponse(
-        html,
-        status_code=status,
-        headers={"cache-control": "no-store", "content-security-policy": CSP_OF_PAGES, **(headers or {})},
-    )
-
-
-def _go(where: str) -> Response:
-    return RedirectResponse(where, status_code=303, headers={"cache-control": "no-store"})
-
-
 def _refusal(err: _Unwanted) -> Response:
     return PlainTextResponse(f"{err}\n", status_code=err.status)
 
 
 def _style_sheet(_request: Request) -> Response:
-    return FileResponse(_TEMPLATES / "signin.css", headers={"cache-control": "max-age=300"})
+    return FileResponse(TEMPLATES / "signin.css", headers={"cache-control": "max-age=300"})
 
 
 def _icon(_request: Request) -> Response:
     return FileResponse(ICON, headers={"cache-control": "max-age=300"})
-
-
-def _sentence(message: str) -> str:
-    """An error of ours as a sentence on a page.
-
-    >>> _sentence("the name is empty; give one")
-    'The name is empty; give one.'
-    """
-    return message[:1].upper() + message[1:].rstrip(".") + "."
 
 
 def _in_words(seconds: int) -> str:

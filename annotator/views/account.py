@@ -18,7 +18,7 @@ def show() -> None:
     st.title(workplace.annotator)
     st.caption(f"Role: {workplace.role}")
     here, everywhere, _rest = st.columns([1, 2, 3])
-    if here.button("Sign out", type="primary"):
+    if here.button("Sign out"):
         sign_ins.end(workplace.engine, workplace.sign_in)
         lead_to(SIGN_IN)
         st.stop()

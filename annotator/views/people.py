@@ -52,12 +52,13 @@ def _change(workplace: Workplace) -> None:
     people = [person for person in accounts.list_people(workplace.engine) if person.has_account]
     names = {person.name: person for person in people if person.erased_at is None}
     with st.form("change"):
-        name = st.selectbox("Name", list(names))
+        name = st.selectbox("Name", list(names), index=None)
         what = st.selectbox(
             "What",
             [*(f"make {role}" for role in ROLES), "link for a new password", "sign out", "close", "open again"],
+            index=None,
         )
-        if st.form_submit_button("Do it") and name is not None:
+        if st.form_submit_button("Do it") and name is not None and what is not None:
             try:
                 _do(workplace, names[name], what)
             except UserError as err:

@@ -25,7 +25,8 @@ def show() -> None:
     workplace = current()
     found = progress(workplace.engine, workplace.annotator_id, reason=workplace.reason)
     st.title("Progress")
-    st.caption(f"{workplace.annotator} at {workplace.engine.url.render_as_string(hide_password=True)}")
+    where = "" if workplace.sign_in else f" at {workplace.engine.url.render_as_string(hide_password=True)}"
+    st.caption(f"{workplace.annotator}{where}")
     answered, left, labels, pace = st.columns(4)
     answered.metric("Tasks answered", f"{found.n_answered:,}", border=True)
     left.metric("Left for you", f"{found.n_left:,}", border=True)

@@ -31,14 +31,26 @@ def annotate(
 ) -> None:
     """Opens the labelling app: for one annotator on this machine, or, with accounts, for whoever signs in."""
     from annotator.app import run_app
+    from annotator.signin.provider import Provider
     from stepmark.settings import Settings
 
+    settings = Settings()
+    provider = None
+    if settings.oidc_issuer:
+        provider = Provider(
+            issuer=settings.oidc_issuer,
+            client_id=settings.oidc_client_id,
+            client_secret=settings.oidc_client_secret,
+            name=settings.oidc_name,
+            domain=settings.oidc_domain,
+        )
     run_app(
         database_url(db),
         annotator=annotator,
         host=host,
         port=port,
-        public_url=public_url or Settings().public_url,
+        public_url=public_url or settings.public_url,
+        provider=provider,
         reason=queue,
         opens_browser=not no_browser,
     )

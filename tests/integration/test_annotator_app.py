@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
+from streamlit.web.server.starlette import starlette_server
 
-from annotator.app import check_address, routes, server_config
+from annotator.app import allowed_hosts, check_address, routes, run_app, send_at_once, server_config
 from annotator.assets import component_url, find_katex
 from annotator.messages import Unreadable, read_held, read_outbox
 from annotator.surface import surface_data, take
@@ -209,17 +210,47 @@ def test_only_this_machine_and_only_a_free_port_will_do() -> None:
         with pytest.raises(SettingsError, match=rf"port {port} cannot be used .* --port {port + 1}"):
             check_address("127.0.0.1", port)
     check_address("127.0.0.1", port)
-    for host in ("0.0.0.0", "192.0.2.1", "example.com", "::"):
-        with pytest.raises(SettingsError, match="is not this machine"):
+    for host in ("0.0.0.0", "::"):
+        with pytest.raises(
+            SettingsError, match=rf"every address of this machine.* --public-url http://HOSTNAME:{port}"
+        ):
             check_address(host, port)
+    check_address("0.0.0.0", port, public_url="https://label.example.org")
+    for url in ("label.example.org", "ftp://label.example.org", "https://label.example.org/app"):
+        with pytest.raises(SettingsError, match="is not an address without a path"):
+            check_address("127.0.0.1", port, public_url=url)
+
+
+@pytest.mark.parametrize("addresses", [{"host": "0.0.0.0"}, {"public_url": "https://label.example.org"}])
+def test_an_app_that_others_can_reach_needs_an_account_first(workplace: Workplace, addresses: dict[str, str]) -> None:
+    url = workplace.engine.url.render_as_string()
+    options = {"public_url": "http://label.example.org", **addresses}
+    with pytest.raises(SettingsError, match="there are no accounts; make the first one: stepmark annotators add"):
+        run_app(url, port=free_port(), opens_browser=False, **options)
+
+
+def test_the_servers_connections_do_not_wait_for_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starlette_server, "_bind_socket", starlette_server._bind_socket)  # put back afterwards
+    send_at_once()
+    with starlette_server._bind_socket("127.0.0.1", 0, 1) as listening:
+        listening.setblocking(True)
+        with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_the_servers_options_call_nobody_and_hide_tracebacks() -> None:
-    options = server_config("127.0.0.1", 8501)
+    hosts = allowed_hosts("127.0.0.1", None)
+    options = server_config("127.0.0.1", 8501, hosts=hosts)
     assert {name: options[name] for name in options if not name.startswith("theme.")} == {
         "server.address": "127.0.0.1",
         "server.port": 8501,
-        "server.allowedHosts": ["127.0.0.1", "::1", "localhost"],
+        "server.allowedHosts": ["127.0.0.1", "localhost", "::1"],
         "server.headless": True,
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": False,
@@ -230,6 +261,7 @@ def test_the_servers_options_call_nobody_and_hide_tracebacks() -> None:
         "client.showErrorLinks": False,
         "client.toolbarMode": "minimal",
     }
+    assert allowed_hosts("0.0.0.0", "https://label.example.org:444")[0] == "label.example.org"
 
 
 def stepmark(*args: str) -> subprocess.CompletedProcess[str]:
