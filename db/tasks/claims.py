@@ -27,6 +27,7 @@ from .eligibility import (
     is_untouched_by,
     known_tasks,
     may_answer,
+    walks_pool,
 )
 from .pools import Pool, pools_of
 from .rules import JUDGED_REASONS
@@ -412,12 +413,12 @@ def copy_of(task: Task, *, purpose: str, annotator_id: int) -> Task:
 
 def _is_claimable(annotator_id: int, pool: Pool, *, reason: str | None) -> sa.ColumnElement[bool]:
     return sa.and_(
-        is_untouched_by(annotator_id),
-        in_pool(pool.project_id),
+        walks_pool(pool.project_id),
         Task.purpose.in_(_QUEUED),
         Task.assigned_to_id.is_(None),
-        has_room(annotator_id),
         *([] if reason is None else [Task.reason == reason]),
+        is_untouched_by(annotator_id),
+        has_room(annotator_id),
     )
 
 

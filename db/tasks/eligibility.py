@@ -88,14 +88,21 @@ def in_pool(project_id: int | None) -> sa.ColumnElement[bool]:
     return Task.project_id.is_(None) if project_id is None else Task.project_id == project_id
 
 
+def walks_pool(project_id: int | None) -> sa.ColumnElement[bool]:
+    """As `in_pool`, by an expression that no index serves: for walks along another index, in the order of the queue.
+
+    SQLite, which keeps no statistics, would else read all the project's tasks and sort them.
+    """
+    return sa.func.coalesce(Task.project_id, 0) == (project_id or 0)
+
+
 def known_tasks(project_id: int | None, purpose: str) -> sa.Select[int]:
     """Ids of a project's tasks with a known answer, by way of the answers, which are few.
 
-    The project is compared by an expression that no index serves: the planner would else read every task of the
-    project to find the few.
+    Compared as in `walks_pool`: the planner would else read every task of the project to find the few.
     """
     return (
         sa.select(Task.task_id)
         .join_from(KnownAnswer, Task, Task.task_id == KnownAnswer.task_id)
-        .where(sa.func.coalesce(Task.project_id, 0) == (project_id or 0), Task.purpose == purpose)
+        .where(walks_pool(project_id), Task.purpose == purpose)
     )

@@ -161,7 +161,8 @@ def _contradicts_own_earlier(session: Session, submission: Submission, task: Tas
             .where(Annotation.solution_id == task.solution_id, CritiqueJudgement.critique_id == task.critique_id)
             .with_only_columns(CritiqueJudgement.judgement)
         )
-        return judgement is not None and judgement != (submission.critique and submission.critique.judgement)
+        given = None if submission.critique is None else submission.critique.judgement
+        return bool(judgement is not None and judgement != given)
     pair = (task.solution_id, task.other_solution_id)
     row = session.execute(
         earlier.join(Preference, Preference.annotation_id == Annotation.annotation_id)
