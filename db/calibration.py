@@ -67,7 +67,8 @@ def start_round(
                 solution_in_source(source),
                 ~sa.exists().where(
                     Task.solution_id == Solution.solution_id,
-                    Task.project_id == project_id,
+                    # An expression, so that the planner goes by the solution.
+                    sa.func.coalesce(Task.project_id, 0) == project_id,
                     Task.purpose == "calibration",
                 ),
             )

@@ -317,7 +317,8 @@ def _stale(project_id: int, version: str) -> sa.Select[int]:
             sa.or_(Annotation.guideline.is_(None), Annotation.guideline != version),
         ),
         ~sa.exists().where(
-            newer.project_id == project_id,
+            # An expression, so that the planner goes by the solution and not through all tasks of the project.
+            sa.func.coalesce(newer.project_id, 0) == project_id,
             newer.purpose == "relabel",
             newer.solution_id == Task.solution_id,
             newer.kind == Task.kind,

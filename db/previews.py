@@ -27,26 +27,33 @@ def count_candidates(engine: sa.Engine, *, project_id: int, kind: str, mode: str
     Raises:
         InputError: No source fits the pattern.
     """
-    task = [Task.project_id == project_id, Task.kind == kind, Task.purpose == "label"]
+    is_such = sa.and_(
+        Task.project_id == project_id,
+        Task.kind == kind,
+        Task.purpose == "label",
+        Task.mode == mode if kind == "steps" else sa.true(),
+    )
+    # A set that is made once: looked up task by task, the planner takes all of the project's for every solution.
+    key = Task.critique_id if kind == "critique" else Task.solution_id
+    queued = sa.select(key).where(is_such)
+    fits = solution_in_source(source)
     if kind == "critique":
-        queued = sa.exists().where(Task.critique_id == Critique.critique_id, *task)
-        query = (
-            sa.select(sa.func.count(), _sum(queued), sa.literal(0))
-            .select_from(Critique)
-            .join(Solution, Solution.solution_id == Critique.solution_id)
+        every = (
+            sa.select(Critique.critique_id).join(Solution, Solution.solution_id == Critique.solution_id).where(fits)
         )
+        found = Critique.critique_id
+        scored = None
     else:
-        if kind == "steps":
-            task.append(Task.mode == mode)
-        queued = sa.exists().where(Task.solution_id == Solution.solution_id, *task)
-        scored = sa.exists().where(Score.solution_id == Solution.solution_id)
-        query = sa.select(sa.func.count(), _sum(queued), _sum(sa.and_(~queued, scored))).select_from(Solution)
+        every = sa.select(Solution.solution_id).where(fits)
+        found = Solution.solution_id
+        scored = every.where(
+            Solution.solution_id.in_(sa.select(Score.solution_id)), Solution.solution_id.not_in(queued)
+        )
     with reading(engine) as session:
         if source != "*":
             check_sources(session, [source])
-        n_fitting, n_queued, n_scored = session.execute(query.where(solution_in_source(source))).one()
-        return Candidates(int(n_fitting), int(n_queued), int(n_scored))
 
+        def count(query: sa.Select[int]) -> int:
+            return session.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
 
-def _sum(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
+        return Candidates(count(every), count(every.where(found.in_(queued))), 0 if scored is None else count(scored))

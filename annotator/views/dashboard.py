@@ -39,8 +39,7 @@ def show() -> None:
     st.title("Dashboard")
     rows = list_projects(engine)
     scope, project = _scope(rows)
-    done = dashboards.totals(engine, scope)
-    days = dashboards.work_by_day(engine, scope)
+    done, days, people = _figures(engine, scope)
     _progress(engine, scope, days)
     if not done.n_answers:
         st.info("Nothing was answered in this time. Figures appear with the first answer.")
@@ -49,12 +48,21 @@ def show() -> None:
     st.divider()
     draw_agreement(engine, scope)
     st.divider()
-    people = dashboards.figures_by_person(engine, scope)
     _people(people)
     st.divider()
     _labels(done, people)
     st.divider()
     _anchoring(engine, scope)
+
+
+@st.cache_data(ttl=60, max_entries=50, show_spinner=False, hash_funcs={sa.Engine: lambda engine: str(engine.url)})
+def _figures(engine: sa.Engine, scope: Scope) -> tuple[Totals, list[Day], list[PersonFigures]]:
+    """The figures that read every label of the scope; kept for a minute."""
+    return (
+        dashboards.totals(engine, scope),
+        dashboards.work_by_day(engine, scope),
+        dashboards.figures_by_person(engine, scope),
+    )
 
 
 def _scope(rows: Sequence[ProjectRow]) -> tuple[Scope, ProjectRow | None]:
