@@ -6,6 +6,8 @@ Every annotation stores the version it was made under: change the version with t
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from stepmark.guidelines import GuidelineBody, read_guideline
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -77,3 +79,18 @@ DEFAULT = Guideline(
         ),
     ),
 )
+
+FLOWCHART = (
+    {"question": "Does the problem make sense, and can it be solved?", "yes": 2, "no": "Bad problem"},
+    {"question": "Can you tell within two or three minutes whether the step holds?", "yes": 3, "no": "Give up"},
+    {"question": "Is everything true that the step states and computes?", "yes": 4, "no": "bad"},
+    {"question": "Can it be checked in about 30 seconds, without paper?", "yes": 5, "no": "bad"},
+    {"question": "Is it on topic, and neither circular nor a dead end?", "yes": 6, "no": "bad"},
+    {"question": "Does it move the solution forward?", "yes": "good", "no": "neutral"},
+)
+"""The default rules as questions to ask of a step, in order; a number names the question that comes next."""
+
+
+def default_body() -> GuidelineBody:
+    """The default rules in the form in which projects keep theirs."""
+    return read_guideline({**DEFAULT.as_json(), "flowchart": FLOWCHART})

@@ -19,6 +19,12 @@ PAGES = (
     Page("label", "Label"),
     Page("progress", "Progress"),
     Page("guidelines", "Guidelines"),
+    Page("dashboard", "Dashboard", role="reviewer"),
+    Page("adjudicate", "Adjudicate", role="reviewer"),
+    Page("browse", "Browse", role="reviewer"),
+    Page("projects", "Projects", role="admin"),
+    Page("team", "Team", role="admin"),
+    Page("data", "Data", role="admin"),
     Page("people", "People", role="admin", is_for_accounts=True),
     Page("account", "Account", is_for_accounts=True),
 )

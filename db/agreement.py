@@ -31,6 +31,8 @@ class LabelSelection:
     """Labellers of these kinds."""
     reason: str | None = None
     """Only answers to tasks that this rule put into the queue."""
+    project_id: int | None = None
+    """Only answers to tasks of this project."""
     since: dt.datetime | None = None
     """Only answers from this moment on."""
     until: dt.datetime | None = None
@@ -118,6 +120,9 @@ def _is_wanted(selection: LabelSelection, labellers: Labellers) -> sa.ColumnElem
     conditions = [_is_current(), _unindexed(Annotation.annotator_id).in_(others)]
     if selection.reason is not None:
         conditions.append(sa.exists().where(Task.task_id == Annotation.task_id, Task.reason == selection.reason))
+    if selection.project_id is not None:
+        of_project = sa.exists().where(Task.task_id == Annotation.task_id, Task.project_id == selection.project_id)
+        conditions.append(of_project)
     if selection.since is not None:
         conditions.append(Annotation.created_at >= selection.since)
     if selection.until is not None:

@@ -53,6 +53,33 @@ def share(n_yes: int, n: int) -> Share:
     return Share(n_yes, n, p, low, high)
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The difference of two shares with its 95 % interval."""
+
+    value: float | None
+    """None where one of the two is a share of nothing."""
+    low: float
+    high: float
+
+
+def difference(first: Share, second: Share) -> Difference:
+    """`first - second`, of independent things, with Newcombe's hybrid score interval (1998, method 10).
+
+    >>> found = difference(share(56, 70), share(48, 80))
+    >>> round(found.value, 3), round(found.low, 4), round(found.high, 4)
+    (0.2, 0.0524, 0.3339)
+    >>> difference(share(1, 1), share(0, 0)).value is None
+    True
+    """
+    if first.value is None or second.value is None:
+        return Difference(None, -1.0, 1.0)
+    value = first.value - second.value
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Difference(value, value - below, value + above)
+
+
 def spearman(left: Sequence[float], right: Sequence[float]) -> Correlation:
     """Spearman's rank correlation; equal values share their mean rank.
 

@@ -1,29 +1,48 @@
-"""The rules by which steps are labelled."""
+"""The rules by which steps are labelled: of a project, or the default ones; with their history."""
 
 import streamlit as st
 
-from annotator.guideline import DEFAULT, Section
+from annotator.guideline import DEFAULT, default_body
+from annotator.workplace import current
+from db.guidelines import list_guidelines
+from db.projects import list_projects
 
-from .reading_page import set_measure
-
-_SHAPES = {"good": ":green[✓]", "neutral": ":orange[◆]", "bad": ":red[✕]"}
+from .guideline_view import draw_guideline
+from .reading_page import plain, set_measure
 
 
 def show() -> None:
-    """Draws the page: the three labels side by side, the rest below."""
+    """Draws the page."""
     set_measure()
     st.title("Guidelines")
-    st.caption(f"Version {DEFAULT.version}; every answer stores the version it was made under.")
-    labels = [section for section in DEFAULT.sections if section.kind]
-    for column, section in zip(st.columns(len(labels)), labels, strict=True):
-        with column.container(border=True, height="stretch"):
-            _section(section)
-    for section in DEFAULT.sections:
-        if not section.kind:
-            _section(section)
-
-
-def _section(section: Section) -> None:
-    shape = _SHAPES.get(section.kind or "")
-    st.subheader(f"{shape} {section.title}" if shape else section.title)
-    st.markdown("\n".join(f"- {rule}" for rule in section.rules))
+    engine = current().engine
+    stored = {row.version: row for row in list_guidelines(engine)}
+    projects = [row for row in list_projects(engine) if row.is_open]
+    in_force: dict[str, list[str]] = {}
+    for project in projects:
+        in_force.setdefault(project.guideline or DEFAULT.version, []).append(project.name)
+    versions = sorted({DEFAULT.version, *stored}, key=lambda one: (one not in in_force, one != DEFAULT.version))
+    version = versions[0]
+    if len(versions) > 1:
+        version = st.selectbox(
+            "Version",
+            versions,
+            format_func=lambda one: f"{one} ({', '.join(in_force[one])})" if one in in_force else one,
+        )
+    row = stored.get(version)
+    st.caption(f"Version {plain(version)}; every answer stores the version it was made under.")
+    draw_guideline(default_body() if row is None else row.body)
+    if stored:
+        st.subheader("Versions")
+        st.dataframe(
+            [
+                {
+                    "version": one,
+                    "since": stored[one].created_at.date() if one in stored else None,
+                    "by": stored[one].author if one in stored else "the app's own",
+                    "in force in": ", ".join(in_force.get(one, [])) or "–",
+                }
+                for one in versions
+            ],
+            hide_index=True,
+        )

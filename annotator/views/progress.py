@@ -1,11 +1,12 @@
-"""The annotator's own counts, the last answers, and the state of the queue."""
+"""The annotator's own counts, notes from reviewers, the last answers, and the state of the queue."""
 
 import streamlit as st
 
-from annotator.workplace import current
+from annotator.workplace import Workplace, current
+from db.notes import NoteRow, list_notes, mark_read
 from db.queue import progress, queue_state, recently_answered
 
-from .reading_page import set_measure
+from .reading_page import draw_text, plain, set_measure
 
 _REASONS = {
     "found_error": "error found",
@@ -15,6 +16,7 @@ _REASONS = {
     "skipped": "skipped",
 }
 _LABELS = {1: "good", 0: "neutral", -1: "bad"}
+_NOTES = {"sent_back": "Sent back to you", "feedback": "A label was changed", "message": "Message"}
 
 
 def show() -> None:
@@ -30,25 +32,8 @@ def show() -> None:
     left.metric("Left for you", f"{found.n_left:,}", border=True)
     labels.metric("Step labels", f"{sum(found.by_label.values()):,}", border=True)
     pace.metric("Median time a task", "–" if found.median_s is None else f"{found.median_s:.0f} s", border=True)
-    st.subheader("Queue")
-    states = queue_state(workplace.engine)
-    if states:
-        st.dataframe(
-            [
-                {
-                    "rule": state.reason,
-                    "mode": state.mode.replace("_", " "),
-                    "open": state.n_open,
-                    "in somebody's hands": state.n_leased,
-                    "done": state.n_closed,
-                }
-                for state in states
-            ],
-            hide_index=True,
-        )
-    else:
-        st.write("The queue is empty. Fill it in a terminal:")
-        st.code(workplace.fill_command, language=None)
+    _notes(workplace)
+    _queue(workplace)
     if found.n_answered:
         how, what = st.columns(2)
         how.subheader("How tasks ended")
@@ -62,17 +47,72 @@ def show() -> None:
             hide_index=True,
         )
         what.caption(f"{found.n_unsure} of them marked as unsure")
-        st.subheader("Last answers")
+        _last(workplace)
+
+
+def _notes(workplace: Workplace) -> None:
+    notes = list_notes(workplace.engine, workplace.annotator_id, n=50)
+    if not notes:
+        return
+    unread = [note for note in notes if note.is_unread]
+    st.subheader(f"Notes ({len(unread)} unread)" if unread else "Notes")
+    for note in unread:
+        with st.container(border=True):
+            _note(note)
+    readable = [note.note_id for note in unread if note.kind != "sent_back"]
+    if readable and st.button("Mark as read"):
+        mark_read(workplace.engine, workplace.annotator_id, readable)
+        st.rerun()
+    if any(note.kind == "sent_back" for note in unread):
+        st.caption("What was sent back comes first when you label; it counts as read once you have answered again.")
+    if read := [note for note in notes if not note.is_unread]:
+        with st.expander(f"Earlier notes ({len(read)})"):
+            for note in read:
+                _note(note)
+
+
+def _note(note: NoteRow) -> None:
+    task = f", task {note.task_id}" if note.task_id else ""
+    st.markdown(f"**{_NOTES[note.kind]}**{task}")
+    draw_text(note.text)
+    st.caption(f"{plain(note.author)}, {note.created_at:%Y-%m-%d %H:%M} UTC")
+
+
+def _queue(workplace: Workplace) -> None:
+    st.subheader("Queue")
+    states = queue_state(workplace.engine)
+    if states:
         st.dataframe(
             [
                 {
-                    "task": row.task_id,
-                    "problem": row.statement[:160],
-                    "ended": _REASONS.get(row.finish_reason, row.finish_reason),
-                    "first error": "–" if row.first_error is None else str(row.first_error + 1),
-                    "seconds": "–" if row.duration_ms is None else f"{row.duration_ms / 1000:.0f}",
+                    **({"project": state.project or "–"} if any(one.project for one in states) else {}),
+                    "rule": state.reason,
+                    "mode": state.mode.replace("_", " ") if state.kind == "steps" else state.kind,
+                    "open": state.n_open,
+                    "in somebody's hands": state.n_leased,
+                    "done": state.n_closed,
                 }
-                for row in recently_answered(workplace.engine, workplace.annotator_id)
+                for state in states
             ],
             hide_index=True,
         )
+    else:
+        st.write("The queue is empty. Fill it under Projects, or in a terminal:")
+        st.code(workplace.fill_command, language=None)
+
+
+def _last(workplace: Workplace) -> None:
+    st.subheader("Last answers")
+    st.dataframe(
+        [
+            {
+                "task": row.task_id,
+                "problem": row.statement[:160],
+                "ended": _REASONS.get(row.finish_reason, row.finish_reason),
+                "first error": "–" if row.first_error is None else str(row.first_error + 1),
+                "seconds": "–" if row.duration_ms is None else f"{row.duration_ms / 1000:.0f}",
+            }
+            for row in recently_answered(workplace.engine, workplace.annotator_id)
+        ],
+        hide_index=True,
+    )

@@ -20,6 +20,7 @@ from . import (
     imports,
     judges,
     label,
+    projects,
     queue,
     runs,
     score,
@@ -49,6 +50,7 @@ app.command()(verify.verify)
 app.command()(score.score)
 app.command()(judges.judges)
 app.command("import")(imports.import_files)
+app.add_typer(projects.app, name="projects")
 app.add_typer(queue.app, name="queue")
 app.add_typer(agreement.app, name="agreement")
 app.command()(annotate.annotate)

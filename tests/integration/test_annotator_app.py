@@ -291,6 +291,7 @@ def test_the_guidelines_page_shows_every_rule(workplace: Workplace) -> None:
         ":green[✓] Good",
         ":orange[◆] Neutral",
         ":red[✕] Bad",
+        "Which label?",
         "The final answer",
         "In general",
     ]

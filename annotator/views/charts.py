@@ -1,0 +1,88 @@
+"""Charts of the lead's pages, by Streamlit's own Altair; their colours hold in light and dark mode."""
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+
+from db.dashboards import Day, PersonFigures
+
+_COLOURS = {"good": "#2f9e78", "neutral": "#cf9630", "bad": "#d9566d"}
+_INK = "#6680ea"
+_LABELS = {1: "good", 0: "neutral", -1: "bad"}
+
+
+def by_day(days: Sequence[Day], value: str, title: str) -> alt.Chart:
+    """A bar for each day, days without work among them."""
+    rows = [{"day": day.day.isoformat(), "n": getattr(day, value)} for day in days]
+    chart: alt.Chart = (
+        _chart(rows)
+        .mark_bar(color=_INK, cornerRadiusTopLeft=3, cornerRadiusTopRight=3)
+        .encode(
+            x=alt.X("yearmonthdate(day):T", title=None, axis=alt.Axis(format="%d %b", tickCount=8, grid=False)),
+            y=alt.Y("n:Q", title=title, axis=alt.Axis(tickCount=4, format="~s")),
+            tooltip=[alt.Tooltip("day:T", format="%Y-%m-%d"), alt.Tooltip("n:Q", title=title, format=",")],
+        )
+        .properties(height=220)
+    )
+    return chart
+
+
+def label_shares(rows: Mapping[str, Mapping[int, int]]) -> alt.Chart:
+    """Shares of good, neutral and bad, a stacked bar for each row."""
+    cells = [
+        {"who": who, "label": _LABELS[label], "n": counts.get(label, 0), "order": -label}
+        for who, counts in rows.items()
+        for label in (1, 0, -1)
+    ]
+    chart: alt.Chart = (
+        _chart(cells)
+        .mark_bar()
+        .encode(
+            x=alt.X("n:Q", stack="normalize", title=None, axis=alt.Axis(format="%", tickCount=5, grid=False)),
+            y=alt.Y("who:N", title=None, sort=list(rows), axis=alt.Axis(labelLimit=150, labelOverlap=False)),
+            color=alt.Color(
+                "label:N",
+                scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())),
+                legend=alt.Legend(orient="top", title=None),
+            ),
+            order="order:Q",
+            tooltip=["who:N", "label:N", alt.Tooltip("n:Q", format=",")],
+        )
+        .properties(height=max(110, 34 * len(rows) + 70))
+    )
+    return chart
+
+
+def gold_intervals(people: Sequence[tuple[PersonFigures, float, float, float]]) -> alt.LayerChart:
+    """Share of gold right by annotator, with its interval."""
+    rows = [
+        {"who": one.annotator, "share": value, "low": low, "high": high, "n": one.n_gold}
+        for one, value, low, high in people
+    ]
+    scale = alt.Scale(domain=[0, 1])
+    y = alt.Y(
+        "who:N",
+        title=None,
+        sort=[one.annotator for one, _, _, _ in people],
+        axis=alt.Axis(labelLimit=150, labelOverlap=False),
+    )
+    lines = (
+        _chart(rows)
+        .mark_rule(color=_INK, strokeWidth=2)
+        .encode(x=alt.X("low:Q", scale=scale, title=None, axis=alt.Axis(format="%", tickCount=5)), x2="high:Q", y=y)
+    )
+    dots = (
+        _chart(rows)
+        .mark_point(color=_INK, filled=True, size=70, opacity=1)
+        .encode(
+            x=alt.X("share:Q", scale=scale),
+            y=y,
+            tooltip=["who:N", alt.Tooltip("share:Q", format=".0%"), alt.Tooltip("n:Q", title="gold tasks")],
+        )
+    )
+    chart: alt.LayerChart = (lines + dots).properties(height=max(90, 30 * len(people) + 40))
+    return chart
+
+
+def _chart(rows: Sequence[Mapping[str, object]]) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=list(rows)))

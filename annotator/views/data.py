@@ -1,0 +1,220 @@
+"""Data in and out from the browser: the same imports and exports as on the command line, with the same counts."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from annotator.workplace import Workplace, current_as
+from db.counts import table_counts
+from exports.formats.files import FileFormat
+from exports.queries.exporting import (
+    ExportReport,
+    Target,
+    export_best_of_n,
+    export_orm,
+    export_preference,
+    export_prm,
+)
+from exports.queries.importing import ImportReport, default_options, import_file
+from exports.queries.preference_rows import PreferenceOptions
+from exports.queries.prm_rows import PrmOptions
+from exports.queries.selection import Selection
+from exports.queries.sources import FORMATS
+from stepmark.errors import SettingsError, StepmarkError
+from stepmark.progress import Progress
+
+from .reading_page import counted, plain, set_measure
+
+_SETS = {
+    "prm": "Step labels, for a process reward model",
+    "orm": "Outcomes, for an outcome reward model",
+    "preference": "Pairs, for a preference model",
+    "best_of_n": "Best-of-N test file",
+}
+_FILE_FORMATS: tuple[FileFormat, ...] = ("jsonl", "parquet")
+
+
+def show() -> None:
+    """Draws the page."""
+    set_measure()
+    workplace = current_as("admin")
+    st.title("Data")
+    part = st.segmented_control(
+        "Part", ("Import", "Export", "Contents"), default="Import", label_visibility="collapsed", key="data_part"
+    )
+    {"Export": _export, "Contents": _contents}.get(part or "Import", _import)(workplace)
+
+
+def _import(workplace: Workplace) -> None:
+    st.write("Files of JSON lines, or a JSON array; they may be gzipped. Importing a file again changes nothing.")
+    with st.form("import"):
+        name = st.selectbox("Format", list(FORMATS))
+        uploads = st.file_uploader("Files", accept_multiple_files=True, type=["jsonl", "json", "ndjson", "gz"])
+        path = st.text_input("Or the path of a file on the server", placeholder="/data/gsm8k/test.jsonl")
+        left, right = st.columns(2)
+        source = left.text_input("Source", placeholder="the format's own name")
+        licence = right.text_input("Licence", placeholder="that of the published set")
+        skip_bad = left.toggle("Leave out rows that cannot be read")
+        trust = right.toggle("Take the source's word for right and wrong")
+        is_dry_run = left.toggle("Dry run: report, store nothing", value=False)
+        if not st.form_submit_button("Import", type="primary"):
+            return
+    given = {"source": source.strip() or None, "licence": licence.strip() or None, "trust_outcomes": trust}
+    if not uploads and not path.strip():
+        st.error("Choose a file, or give the path of one.")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        files = [_kept(Path(folder), upload) for upload in uploads or []]
+        if path.strip():
+            files.append(Path(path.strip()))
+        for file in files:
+            _import_one(workplace, name, file, given, skip_bad=skip_bad, is_dry_run=is_dry_run)
+
+
+def _kept(folder: Path, upload: Any) -> Path:
+    file = folder / Path(upload.name).name
+    with file.open("wb") as out:
+        while block := upload.read(1 << 20):
+            out.write(block)
+    return file
+
+
+def _import_one(
+    workplace: Workplace, name: str, file: Path, given: dict[str, Any], *, skip_bad: bool, is_dry_run: bool
+) -> None:
+    bar = st.progress(0.0, text=plain(f"Reading {file.name}"))
+    try:
+        report = import_file(
+            workplace.engine,
+            FORMATS[name],
+            file,
+            options=default_options(FORMATS[name], file, **given),
+            skip_bad=skip_bad,
+            is_dry_run=is_dry_run,
+            progress=_shown(bar, f"Reading {file.name}"),
+        )
+    except StepmarkError as err:
+        bar.empty()
+        st.error(plain(str(err).replace(str(file), file.name)))
+        return
+    bar.empty()
+    _draw_import(report, file.name, is_dry_run=is_dry_run)
+
+
+def _draw_import(report: ImportReport, name: str, *, is_dry_run: bool) -> None:
+    line = counted(name, report.n_read, report.n_kept, report.dropped)
+    st.success(plain(f"{line}; {report.n_already_there:,} were already there"))
+    stored = [{"what": what.replace("_", " "), "rows": count} for what, count in report.stored.items() if count]
+    if stored:
+        st.caption("Would be stored" if is_dry_run else "Stored")
+        st.dataframe(stored, hide_index=True)
+    for message in report.first_bad:
+        st.caption(plain(f"Left out: {message}"))
+
+
+def _export(workplace: Workplace) -> None:
+    st.write("A training set is a folder with files, a manifest and a card, on the server; several may share one.")
+    with st.form("export"):
+        config = st.selectbox("Set", list(_SETS), format_func=lambda one: f"{one}: {_SETS[one]}")
+        folder = st.text_input("Folder on the server", placeholder="sets/first")
+        left, right = st.columns(2)
+        source = left.text_input("Sources, with commas", placeholder="all")
+        file_format: FileFormat = right.selectbox("Files", _FILE_FORMATS)
+        split = left.text_input("Split by problem family", value="train=0.9,validation=0.05,test=0.05")
+        labellers = right.selectbox(
+            "Step labels of several labellers",
+            ("each", "majority"),
+            format_func={"each": "a row for each", "majority": "one row by their majority"}.__getitem__,
+        )
+        people_only = left.toggle("Labels by people only", value=False)
+        overwrite = right.toggle("Replace this set if the folder holds it")
+        if not st.form_submit_button("Export", type="primary"):
+            return
+    if not folder.strip():
+        st.error("Give the folder that the set goes to.")
+        return
+    kinds = ("person",) if people_only else ()
+    selection = Selection(tuple(one.strip() for one in source.split(",") if one.strip()))
+    bar = st.progress(0.0, text="Writing")
+    try:
+        target = Target(
+            folder=Path(folder.strip()),
+            file_format=file_format,
+            shares=read_shares(split),
+            overwrite=overwrite,
+        )
+        report = _write(workplace, config, target, selection, labellers, kinds, _shown(bar, "Writing"))
+    except StepmarkError as err:
+        bar.empty()
+        st.error(plain(str(err)))
+        return
+    bar.empty()
+    _draw_export(report)
+
+
+def _write(
+    workplace: Workplace,
+    config: str,
+    target: Target,
+    selection: Selection,
+    labellers: Any,
+    kinds: tuple[str, ...],
+    progress: Progress,
+) -> ExportReport:
+    engine = workplace.engine
+    if config == "prm":
+        options = PrmOptions(labellers=labellers, annotator_kinds=kinds)
+        return export_prm(engine, target, selection, options, progress=progress)
+    if config == "orm":
+        return export_orm(engine, target, selection, progress=progress)
+    if config == "preference":
+        pairs = PreferenceOptions(annotator_kinds=kinds)
+        return export_preference(engine, target, selection, pairs, progress=progress)
+    return export_best_of_n(engine, target, selection, progress=progress)
+
+
+def _draw_export(report: ExportReport) -> None:
+    line = counted(f"{report.config} in {report.folder}", report.n_read, report.n_kept, report.dropped)
+    st.success(plain(line))
+    rows = [{"": name, "rows": count} for name, count in {**report.splits, **report.more}.items()]
+    st.dataframe(rows, hide_index=True)
+    st.caption(f"Manifest {report.manifest_sha256}")
+
+
+def read_shares(text: str) -> dict[str, float]:
+    """Reads `train=0.9,test=0.1`.
+
+    Raises:
+        SettingsError: A part is not NAME=SHARE.
+
+    >>> read_shares("train=0.9, test=0.1")
+    {'train': 0.9, 'test': 0.1}
+    """
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        try:
+            shares[name.strip()] = float(share)
+        except ValueError as err:
+            raise SettingsError(f"split {text!r}: {part!r} is not NAME=SHARE; write train=0.9,test=0.1") from err
+    return shares
+
+
+def _contents(workplace: Workplace) -> None:
+    counts = table_counts(workplace.engine)
+    shown = ("problems", "solutions", "annotations", "step_labels", "preferences", "critiques", "tasks", "runs")
+    for start in (0, 4):
+        for column, name in zip(st.columns(4), shown[start : start + 4], strict=True):
+            column.metric(name.replace("_", " ").capitalize(), f"{counts.get(name, 0):,}", border=True)
+    with st.expander("All tables"):
+        st.dataframe([{"table": name, "rows": count} for name, count in counts.items()], hide_index=True)
+
+
+def _shown(bar: Any, title: str) -> Progress:
+    def show(done: int, total: int | None, note: str = "") -> None:
+        share = min(1.0, done / total) if total else 0.0
+        bar.progress(share, text=plain(f"{title}: {share:.0%}" if total else f"{title}: {done:,} {note}"))
+
+    return show

@@ -1,0 +1,229 @@
+"""Every page for leads and annotators in Streamlit's AppTest, on an empty and on a filled database."""
+
+import datetime as dt
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from streamlit.testing.v1 import AppTest
+
+from annotator.workplace import Workplace, open_workplace
+from db.annotators import find_or_create_annotator
+from db.connect import open_database, reading, writing
+from db.known_tasks import Known, add_known_tasks
+from db.models import Adjudication, Annotation, Critique, Note, Problem, ProblemSource, Project, Score, Solution, Task
+from db.models import StepLabel as StepLabelRow
+from db.notes import list_notes, write_note
+from db.projects import create_project, get_project
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("dashboard", "adjudicate", "browse", "projects", "team", "data", "progress", "guidelines")
+NASTY = "**bold** <img src=x onerror=alert(1)> $5 and $7 ![](http://192.0.2.1/x.png)"
+
+
+@pytest.fixture(autouse=True)
+def _main_module_is_kept() -> Iterator[None]:
+    """AppTest leaves its page as `__main__`, which every process spawned by a later test would run."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
+
+
+@pytest.fixture
+def empty(tmp_path: Path, sqlite_template: Path) -> Iterator[Workplace]:
+    path = tmp_path / "stepmark.db"
+    shutil.copyfile(sqlite_template, path)
+    engine = open_database(f"sqlite:///{path}")
+    found = Workplace(engine, find_or_create_annotator(engine, "annotator-1"), "annotator-1", None)
+    open_workplace(found)
+    yield found
+    engine.dispose()
+
+
+@pytest.fixture
+def filled(empty: Workplace) -> Workplace:
+    """Two people differ on the second step of one task; a gold task, a critique, a score and a note are there."""
+    engine = empty.engine
+    other = find_or_create_annotator(engine, "annotator-2")
+    project_id = create_project(engine, "pilot", n_wanted=2)
+    with writing(engine) as session:
+        session.add(Problem(statement_hash="0" * 32, family="0" * 32, statement=NASTY, reference_answer="2"))
+        session.flush()
+        session.add(ProblemSource(problem_id=1, source="sums/test", source_key="0"))
+        for key in ("a", "b", "c"):
+            session.add(
+                Solution(
+                    problem_id=1,
+                    source="made",
+                    source_key=key,
+                    text="",
+                    text_hash=key * 32,
+                    steps=["1 + 1 = 2", NASTY],
+                    answer="2",
+                    outcome=True,
+                )
+            )
+        session.flush()
+        session.add(Task(project_id=project_id, solution_id=1, kind="steps", n_wanted=2, is_open=False))
+        session.add(Task(project_id=project_id, solution_id=2, kind="steps", n_wanted=2))
+        session.add(Critique(solution_id=1, problem_id=1, kind="judge", critic=NASTY, text=NASTY, verdict="fail"))
+        session.add(Score(solution_id=1, reward_model="prm-1", kind="prm", value=0.5, step_values=[0.9, 0.2]))
+        session.flush()
+        for number, (annotator_id, label) in enumerate(((empty.annotator_id, 1), (other, -1))):
+            row = Annotation(
+                submission_id=str(number),
+                kind="steps",
+                annotator_id=annotator_id,
+                task_id=1,
+                solution_id=1,
+                finish_reason="found_error" if label == -1 else "solution",
+                first_error=1 if label == -1 else None,
+                duration_ms=4000,
+                comment=NASTY,
+                suggestion_shown=bool(number),
+                created_at=dt.datetime.now(dt.UTC) - dt.timedelta(days=number),
+            )
+            session.add(row)
+            session.flush()
+            session.add_all(
+                StepLabelRow(annotation_id=row.annotation_id, step_index=index, label=one)
+                for index, one in enumerate((1, label))
+            )
+    add_known_tasks(engine, project_id, [Known(3, {"labels": [1, 1]})])
+    write_note(engine, kind="message", to_id=empty.annotator_id, author_id=other, text=NASTY)
+    return empty
+
+
+def shown(page: str, **state: object) -> AppTest:
+    def script(page: str) -> None:
+        from importlib import import_module
+
+        import_module(f"annotator.views.{page}").show()
+
+    test = AppTest.from_function(script, default_timeout=60, args=(page,))
+    for key, value in state.items():
+        test.session_state[key] = value
+    test.run()
+    assert list(test.exception) == []
+    return test
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_stands_on_an_empty_database(empty: Workplace, page: str) -> None:
+    assert shown(page).title[0].value
+
+
+@pytest.mark.parametrize(
+    ("page", "state"),
+    [
+        *((page, {}) for page in PAGES),
+        *(
+            ("projects", {"project_part": part})
+            for part in ("Queue", "Members", "Known answers", "Guideline", "Settings")
+        ),
+        *(("team", {"team_project": "pilot", "team_part": part}) for part in ("Figures", "Calibration", "Notes")),
+        *(("browse", {"browse_noun": noun}) for noun in ("problems", "labels", "critiques", "runs")),
+        *(("data", {"data_part": part}) for part in ("Export", "Contents")),
+        ("browse", {"browse_solution": 1}),
+        ("adjudicate", {"case": 1}),
+    ],
+)
+def test_every_part_of_every_page_stands_on_a_filled_database(
+    filled: Workplace, page: str, state: dict[str, object]
+) -> None:
+    found = shown(page, **state)
+    # Model text is never Markdown: no element that Streamlit reads as such holds it unescaped.
+    for element in (*found.markdown, *found.caption, *found.success, *found.error, *found.info):
+        assert "**bold**" not in element.value
+        assert "<img" not in element.value
+
+
+@pytest.mark.parametrize("page", ["dashboard", "adjudicate", "browse", "projects", "team", "data"])
+def test_pages_of_leads_are_closed_to_annotators(filled: Workplace, page: str) -> None:
+    open_workplace(Workplace(filled.engine, filled.annotator_id, filled.annotator, None, role="annotator"))
+    found = shown(page)
+    assert "This page is for the role" in found.error[0].value
+    assert not found.dataframe
+
+
+def test_a_project_is_made_and_changed_on_its_page(empty: Workplace) -> None:
+    page = shown("projects")
+    page.text_input[0].input("pilot")
+    next(one for one in page.button if one.label == "Make the project").click().run()
+    assert list(page.exception) == []
+    assert page.success[0].value == "Project pilot is there\\. Fill its queue next\\."
+    assert get_project(empty.engine, "pilot").kind == "steps"
+    page = shown("projects", project_part="Settings")
+    next(one for one in page.number_input if one.label == "Gold, share of tasks").set_value(0.2)
+    next(one for one in page.text_input if one.label == "Mix of rules, as JSON").input("{")
+    next(one for one in page.button if one.label == "Save").click().run()
+    assert page.error[0].value.startswith("mix '\\{' is not JSON")
+    next(one for one in page.text_input if one.label == "Mix of rules, as JSON").input('{"random": 1.0}')
+    next(one for one in page.button if one.label == "Save").click().run()
+    assert get_project(empty.engine, "pilot").settings.gold_share == 0.2
+    assert get_project(empty.engine, "pilot").settings.mix == {"random": 1.0}
+
+
+def test_the_queue_is_filled_by_rule_from_the_page(filled: Workplace) -> None:
+    page = shown("projects", project_part="Queue")
+    assert any("3 fit the source: 2 are in this project already, 1 can be added" in one.value for one in page.caption)
+    next(one for one in page.button if one.label == "Put into the queue").click().run()
+    assert list(page.exception) == []
+    assert page.success[0].value == "queue\\: read 1, kept 1, dropped 0"
+    with reading(filled.engine) as session:
+        assert session.scalar(sa.select(sa.func.count()).where(Task.purpose == "label")) == 3
+
+
+def test_a_case_is_decided_and_sent_back_from_the_page(filled: Workplace) -> None:
+    page = shown("adjudicate", case=1)
+    next(one for one in page.button if one.key == "own_0").click().run()
+    assert list(page.exception) == []
+    with reading(filled.engine) as session:
+        assert [(row.step_index, row.label) for row in session.scalars(sa.select(Adjudication))] == [(1, 0)]
+    next(one for one in page.button if one.label == "All of annotator\\-2").click().run()
+    with reading(filled.engine) as session:
+        found = {row.step_index: row.label for row in session.scalars(sa.select(Adjudication))}
+    assert found == {0: 1, 1: -1}
+    page.text_area[0].input("Look at step 2 again")
+    next(one for one in page.button if one.label == "Send").click().run()
+    with reading(filled.engine) as session:
+        kinds = session.scalars(sa.select(Note.kind).where(Note.kind == "sent_back")).all()
+    assert kinds == ["sent_back", "sent_back"]
+
+
+def test_notes_are_read_on_the_progress_page_and_sent_back_ones_stay(filled: Workplace) -> None:
+    engine, me = filled.engine, filled.annotator_id
+    write_note(engine, kind="sent_back", to_id=me, author_id=me, text="again", task_id=1)
+    page = shown("progress")
+    assert "Notes (2 unread)" in [one.value for one in page.subheader]
+    next(one for one in page.button if one.label == "Mark as read").click().run()
+    assert [(note.kind, note.is_unread) for note in list_notes(engine, me)] == [
+        ("sent_back", True),
+        ("message", False),
+    ]
+
+
+def test_a_file_is_imported_and_a_set_exported_from_the_page(empty: Workplace, tmp_path: Path) -> None:
+    page = shown("data")
+    next(one for one in page.selectbox if one.label == "Format").set_value("processbench")
+    path = ROOT / "examples/data/processbench/gsm8k.json"
+    next(one for one in page.text_input if one.label.startswith("Or the path")).input(str(path))
+    next(one for one in page.button if one.label == "Import").click().run()
+    assert list(page.exception) == []
+    assert page.success[0].value.startswith("gsm8k\\.json\\: read 13, kept 13, dropped 0")
+    page = shown("data", data_part="Export")
+    next(one for one in page.text_input if one.label == "Folder on the server").input(str(tmp_path / "sets"))
+    next(one for one in page.button if one.label == "Export").click().run()
+    assert list(page.exception) == []
+    assert "kept" in page.success[0].value
+    assert (tmp_path / "sets").is_dir()
+
+
+def test_a_project_that_is_open_to_all_shows_in_the_guidelines(filled: Workplace) -> None:
+    with reading(filled.engine) as session:
+        assert session.scalar(sa.select(Project.name)) == "pilot"
+    found = shown("guidelines")
+    assert "Which label?" in [one.value for one in found.subheader]
