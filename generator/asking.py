@@ -289,7 +289,8 @@ def run_task(
         except KeyboardInterrupt:
             report.status = "stopped"
         except LimitReached as err:
-            report.status, report.message = "budget", str(err)
+            # A disk or a memory that is full is no budget: a larger one would not help.
+            report.status, report.message = ("budget" if job.is_out_of_budget else "failed"), str(err)
         except EngineError as err:
             report.status, report.message = "failed", str(err)
         except BaseException:
@@ -387,6 +388,11 @@ class _Job:
         if self._out_of_budget is not None:
             raise LimitReached(self._out_of_budget)
         self._report.status = "done"
+
+    @property
+    def is_out_of_budget(self) -> bool:
+        """Whether the next question could exceed a budget."""
+        return self._out_of_budget is not None
 
     def estimate(self) -> Estimate:
         """Counts what would be asked, without asking."""

@@ -21,7 +21,7 @@ from db.runs import list_runs
 from generator.asking import Answers, Dropped, Question, Report, Script, first_failure, run_task
 from generator.budget import Limits
 from stepmark.engine import Failure, Message, Request, Sample, Sampling
-from stepmark.errors import SettingsError, UserError
+from stepmark.errors import LimitReached, SettingsError, UserError
 from tests.scripted_engine import ScriptedEngine
 
 
@@ -265,6 +265,15 @@ def test_the_answers_of_a_question_know_their_rows_when_results_are_stored(datab
 
     for _ in range(2):  # the second time from what is stored
         assert run_task(database, ScriptedEngine(reply), Keeping(NUMBERS)).counts == {"kept": 7}
+
+
+def test_a_full_disk_is_not_taken_for_a_budget(database: sa.Engine) -> None:
+    class Full(Halving):
+        def store(self, session: Session, run_id: int, results: Sequence[tuple[int, int]]) -> Mapping[str, int]:
+            raise LimitReached("the disk is full")
+
+    report = run_task(database, ScriptedEngine(reply), Full(NUMBERS), limits=Limits(budget_tokens=10_000))
+    assert (report.status, report.message) == ("failed", "the disk is full")
 
 
 def test_a_run_that_another_process_is_at_is_refused_and_goes_on_there(database: sa.Engine) -> None:
