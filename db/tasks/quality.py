@@ -176,7 +176,7 @@ def _contradicts_own_earlier(session: Session, submission: Submission, task: Tas
     if row is None:
         return False
     said = row.choice if row.solution_a_id == task.solution_id else _TURNED.get(row.choice, row.choice)
-    return said != pair_choice(submission)
+    return bool(said != pair_choice(submission))
 
 
 def gold_score(
