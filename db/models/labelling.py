@@ -87,11 +87,11 @@ class Task(Base):
         sa.CheckConstraint("(kind = 'preference') = (other_solution_id IS NOT NULL)", name="pair_has_two"),
         sa.CheckConstraint("(kind = 'critique') = (critique_id IS NOT NULL)", name="critique_task"),
         sa.CheckConstraint("solution_id <> other_solution_id", name="pair_differs"),
-        sa.Index("ix_tasks_queue", "is_open", "priority", "task_id"),
+        sa.Index("ix_tasks_queue", "project_id", "is_open", "priority", "task_id"),
     )
 
     task_id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    project_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("projects.project_id"), index=True)
+    project_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("projects.project_id"))
     """None: put into the queue outside any project; the default settings hold."""
     purpose: Mapped[str] = mapped_column(sa.String(16), default="label", server_default="label")
     """`label`; or, with a known answer, `gold` (silent), `entry`, `practice`, `calibration` (answered by all, then

@@ -417,7 +417,7 @@ def copy_of(task: Task, *, purpose: str, annotator_id: int) -> Task:
 def _is_claimable(annotator_id: int, pool: Pool, *, reason: str | None) -> sa.ColumnElement[bool]:
     return sa.and_(
         Task.is_open,
-        walks_pool(pool.project_id),
+        in_pool(pool.project_id),
         Task.purpose.in_(_QUEUED),
         Task.assigned_to_id.is_(None),
         *([] if reason is None else [Task.reason == reason]),
@@ -429,9 +429,9 @@ def _is_claimable(annotator_id: int, pool: Pool, *, reason: str | None) -> sa.Co
 def _lock_next(session: Session, annotator_id: int, claimable: sa.ColumnElement[bool]) -> int | None:
     """Locks the task of the highest priority, of several the oldest.
 
-    Two steps, each of which walks the index on (is_open, priority, task_id) and stops at the first fitting row; one
-    ORDER BY over both columns would sort every open task. Locks that other processes hold are stepped over
-    (PostgreSQL; SQLite has one writer at a time).
+    Two steps, each of which walks the index on (project_id, is_open, priority, task_id) and stops at the first
+    fitting row; one ORDER BY over both columns would sort every open task. Locks that other processes hold are
+    stepped over (PostgreSQL; SQLite has one writer at a time).
     """
     while True:
         priority = session.scalar(

@@ -257,4 +257,6 @@ def upgrade() -> None:
     )
     op.add_column("tasks", sa.Column("step_index", sa.Integer(), nullable=True))
     op.create_index(op.f("ix_tasks_assigned_to_id"), "tasks", ["assigned_to_id"])
-    op.create_index(op.f("ix_tasks_project_id"), "tasks", ["project_id"])
+    # The queue's index begins with the project, so that a claim in one never walks over another's tasks.
+    op.drop_index("ix_tasks_queue", "tasks")
+    op.create_index("ix_tasks_queue", "tasks", ["project_id", "is_open", "priority", "task_id"])
