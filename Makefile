@@ -16,7 +16,7 @@ WORKERS ?= 2
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test test-vllm check format bench bench-exports bench-generation bench-rollouts help clean
+.PHONY: demo app test test-vllm check format bench bench-exports bench-generation bench-rollouts bench-annotator help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -50,7 +50,7 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-exports bench-generation bench-rollouts  ## every benchmark
+bench: bench-exports bench-generation bench-rollouts bench-annotator  ## every benchmark
 
 bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
@@ -60,6 +60,9 @@ bench-generation: $(VENV)/.dev  ## sampling from a server, beside bare loops and
 
 bench-rollouts: $(VENV)/.dev  ## first errors by rollouts, against the exact checker
 	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/rollouts.py $(ARGS)
+
+bench-annotator: $(VENV)/.dev  ## checked arithmetic, against the step labels of published sets (ARGS=FOLDER)
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/annotator/arithmetic.py $(ARGS)
 
 clean:  ## remove what set-up and the demo made
 	rm -rf $(VENV) $(VLLM_VENV) node_modules $(DEMO)

@@ -32,6 +32,10 @@ class VariantProblem:
     statement: str
     reference_answer: str
     """Never shown to a critic."""
+    kind: str
+    """One of `CARRYING_KINDS`."""
+    reference_trust: str | None
+    """How the reference answer is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +63,25 @@ def iterate_solutions(
                     )
                 )
             }
-            variants = _variants(session, problem_ids, n_variants) if n_variants else {}
+            variants = variants_to_carry_to(session, problem_ids, n_variants) if n_variants else {}
         yield [
             CriticisedSolution(subject, solutions[subject.problem_id], tuple(variants.get(subject.problem_id, ())))
             for subject in subjects
         ]
 
 
-def _variants(session: Session, problem_ids: Collection[int], n: int) -> dict[int, list[VariantProblem]]:
+def variants_to_carry_to(session: Session, problem_ids: Collection[int], n: int) -> dict[int, list[VariantProblem]]:
+    """The first `n` variants of each problem that have a reference answer, by id; problems without are left out."""
     number = sa.func.row_number().over(partition_by=Problem.parent_id, order_by=Problem.problem_id)
     numbered = (
         sa.select(
-            Problem.parent_id, Problem.problem_id, Problem.statement, Problem.reference_answer, number.label("number")
+            Problem.parent_id,
+            Problem.problem_id,
+            Problem.statement,
+            Problem.reference_answer,
+            Problem.kind,
+            Problem.reference_trust,
+            number.label("number"),
         )
         .where(
             Problem.parent_id.in_(problem_ids),
@@ -84,8 +95,8 @@ def _variants(session: Session, problem_ids: Collection[int], n: int) -> dict[in
     rows = session.execute(
         sa.select(numbered).where(numbered.c.number <= n).order_by(numbered.c.parent_id, numbered.c.problem_id)
     )
-    for parent_id, problem_id, statement, answer, _number in rows:
-        found[parent_id].append(VariantProblem(problem_id, statement, answer))
+    for parent_id, problem_id, statement, answer, kind, trust, _number in rows:
+        found[parent_id].append(VariantProblem(problem_id, statement, answer, kind, trust))
     return found
 
 

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from .answers.words import NUMBER_WORDS, read_number_words
-from .verdicts import CarriedStep
+from .verdicts import CarriedStep, Verdict
 
 Operator = Literal["+", "-", "*", "/"]
 
@@ -203,6 +203,24 @@ def replay(statement: str, steps: Sequence[str], answer: str | None, variant: st
     if final != last.value:
         return Replay(tuple(chain.carried), reason="an answer that is not the last result")
     return Replay(tuple(chain.carried), written(chain.results[-1][1]))
+
+
+def verdict_of(found: Replay, *, is_reached: bool | None) -> Verdict:
+    """What a replay says of the solution.
+
+    Args:
+        found: The replay.
+        is_reached: Whether its answer is the variant's own; None where it has none, or nobody can tell.
+
+    >>> verdict_of(Replay(answer="11"), is_reached=False), verdict_of(Replay(reason="no equation"), is_reached=None)
+    (Verdict(word='fail', first_error=None, reason=None), Verdict(word='unreadable', first_error=None, reason='no equation'))
+    """  # noqa: E501
+    reason = found.reason
+    if found.answer is not None and is_reached is None:
+        reason = "an answer that cannot be compared"
+    if reason is not None:
+        return Verdict("unreadable", found.wrong_step, reason)
+    return Verdict("pass" if is_reached else "fail", found.wrong_step)
 
 
 def written(value: Fraction) -> str:

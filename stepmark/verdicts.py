@@ -49,6 +49,8 @@ class Application:
     """The steps it worked out, in order, each once."""
     answer: str | None
     """The answer that the carried chain reached; None where it reached none."""
+    stuck: CarriedStep | None = None
+    """The first step of which it says that it cannot be carried over, with its words."""
 
 
 _INDEX = re.compile(r"(?:<?paragraph[ _]*)?([-+]?[0-9]{1,6})>?", re.IGNORECASE)
@@ -145,19 +147,20 @@ def read_application(text: str, n_steps: int) -> Application:
     >>> found.verdict.word, found.answer, [step.value for step in found.carried]
     ('pass', '42', ['40', '42'])
     >>> found = read_application("Step 1: cannot be carried over: 10 is no height.\nAnswer: none\nVerdict: fail", 2)
-    >>> found.verdict, found.answer
-    (Verdict(word='fail', first_error=0, reason=None), None)
+    >>> found.verdict, found.answer, found.stuck.text
+    (Verdict(word='fail', first_error=0, reason=None), None, 'cannot be carried over: 10 is no height.')
     >>> read_application("Answer: 42\nVerdict: pass", 2).verdict.reason
     'pass without carrying every step'
     """
     verdict = read_verdict(text, n_steps)
     carried: dict[int, CarriedStep] = {}
-    stuck: int | None = None
+    stuck: CarriedStep | None = None
     for index, said in _steps(text):
         if not 0 <= index < n_steps:
             continue
         if _CANNOT.search(said):
-            stuck = index if stuck is None else min(index, stuck)
+            if stuck is None or index < stuck.step:
+                stuck = CarriedStep(index, said)
             carried.pop(index, None)
         elif said:
             carried[index] = CarriedStep(index, said, _value(said))
@@ -174,8 +177,8 @@ def read_application(text: str, n_steps: int) -> Application:
         elif answer is None:
             verdict = Verdict("unreadable", reason="pass without an answer")
     elif verdict.word == "fail" and verdict.first_error is None and stuck is not None:
-        verdict = Verdict("fail", stuck)
-    return Application(verdict, tuple(carried[index] for index in sorted(carried)), answer)
+        verdict = Verdict("fail", stuck.step)
+    return Application(verdict, tuple(carried[index] for index in sorted(carried)), answer, stuck)
 
 
 def vote(verdicts: Iterable[Verdict]) -> Verdict:

@@ -18,7 +18,8 @@ from db.critiques import CriticisedSolution, VariantProblem, add_critiques, iter
 from db.subjects import SolutionSelection, count_subjects
 from stepmark.answers import AnswerVerifier
 from stepmark.progress import Progress, silent
-from stepmark.replay import Replay, replay
+from stepmark.replay import Replay, replay, verdict_of
+from stepmark.verdicts import Verdict
 
 from .solutions import count_verdicts
 
@@ -92,11 +93,8 @@ def _rows(
 def _row(
     item: CriticisedSolution, variant: VariantProblem, found: Replay, *, is_reached: bool | None
 ) -> dict[str, Any]:
-    reason = found.reason
-    if found.answer is not None and is_reached is None:
-        reason = "an answer that cannot be compared"
-    verdict = "unreadable" if reason is not None else "pass" if is_reached else "fail"
-    extra: dict[str, Any] = {} if reason is None else {"reason": reason}
+    verdict = verdict_of(found, is_reached=is_reached)
+    extra: dict[str, Any] = {} if verdict.reason is None else {"reason": verdict.reason}
     if found.carried:
         extra["carried"] = [asdict(step) for step in found.carried]
     subject = item.subject
@@ -110,23 +108,23 @@ def _row(
         "critic": REPLAY,
         "solution_id": subject.solution_id,
         "problem_id": variant.problem_id,
-        "text": _text(found, variant, verdict, reason),
-        "verdict": verdict,
-        "first_error": found.wrong_step,
+        "text": _text(found, variant, verdict),
+        "verdict": verdict.word,
+        "first_error": verdict.first_error,
         "answer": found.answer,
         "extra": extra or None,
     }
 
 
-def _text(found: Replay, variant: VariantProblem, verdict: str, reason: str | None) -> str:
+def _text(found: Replay, variant: VariantProblem, verdict: Verdict) -> str:
     """Says what was found, in the form that a model's critique on a variant has."""
     lines = [f"Step {step.step + 1}: {step.text}" for step in found.carried]
-    if reason is not None:
-        return "\n".join([*lines, f"Not carried further: {reason}."])
+    if verdict.reason is not None:
+        return "\n".join([*lines, f"Not carried further: {verdict.reason}."])
     if found.wrong_step is not None:
         lines.append(f"Step {found.wrong_step + 1}: its arithmetic is wrong as it stands.")
     else:
         lines.append(f"The answer to the variant is {variant.reference_answer}.")
     error = "none" if found.wrong_step is None else f"step {found.wrong_step + 1}"
-    lines += [f"Answer: {found.answer or 'none'}", f"First error: {error}", f"Verdict: {verdict}"]
+    lines += [f"Answer: {found.answer or 'none'}", f"First error: {error}", f"Verdict: {verdict.word}"]
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from . import (
     demo,
     doctor,
     evaluate,
+    evidence,
     export,
     filters,
     generate,
@@ -49,6 +50,7 @@ app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(score.score)
 app.command()(judges.judges)
+app.command()(evidence.evidence)
 app.command("import")(imports.import_files)
 app.add_typer(projects.app, name="projects")
 app.add_typer(queue.app, name="queue")
