@@ -34,7 +34,7 @@ from .signin.door import Door
 from .signin.guard import Guard
 from .signin.pages import Pages
 from .signin.provider import Provider
-from .workplace import Workplace, database, open_door
+from .workplace import EvidenceOf, Workplace, database, open_door
 
 _ENTRY = Path(__file__).parent / "entry.py"
 
@@ -61,6 +61,7 @@ def run_app(
     public_url: str | None = None,
     provider: Provider | None = None,
     reason: str | None = None,
+    evidence: EvidenceOf | None = None,
     opens_browser: bool = True,
 ) -> None:
     """Serves the app until it is stopped.
@@ -73,6 +74,7 @@ def run_app(
         public_url: Where people reach the app, if a proxy or a host name stands before it; needs accounts.
         provider: An OpenID provider that people may sign in with.
         reason: Only tasks that this rule put into the queue.
+        evidence: Finds what is shown beside the steps after an answer; None shows nothing.
         opens_browser: Show the page in the default browser once it answers.
 
     Raises:
@@ -92,8 +94,8 @@ def run_app(
         single = None
         if not door.asks():
             annotator_id = find_or_create_annotator(engine, annotator)
-            single = Workplace(engine, annotator_id, annotator.strip(), reason)
-        open_door(door, single=single, reason=reason)
+            single = Workplace(engine, annotator_id, annotator.strip(), reason, evidence=evidence)
+        open_door(door, single=single, reason=reason, evidence=evidence)
         url = public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
         print(f"Labelling {f'as {annotator}' if single else 'with accounts'} at {url} (Ctrl-C stops it)", flush=True)
         if is_shared and not door.is_https:

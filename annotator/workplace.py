@@ -5,7 +5,9 @@ A process serves either the one annotator it was started for, or whoever signs i
 """
 
 import hashlib
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 import streamlit as st
@@ -22,6 +24,10 @@ HELD_TASKS = 2
 """The task on screen, and the next one, so that it appears at once."""
 
 
+EvidenceOf: TypeAlias = Callable[[sa.Engine, Collection[int]], Mapping[int, Any]]
+"""Finds what is known beside the steps of solutions, by id (`stepmark.flows.evidence.evidence_of`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workplace:
     """One annotator at one database."""
@@ -35,6 +41,8 @@ class Workplace:
     """`annotator`, `reviewer` or `admin`; the one person of a machine without accounts is admin."""
     sign_in: str | None = None
     """Hash of the cookie's secret; None where nobody needs to sign in."""
+    evidence: EvidenceOf | None = None
+    """None: there is none to show."""
 
     @property
     def scope(self) -> str:
@@ -55,6 +63,7 @@ class _Process:
     single: Workplace | None = None
     door: Door | None = None
     reason: str | None = None
+    evidence: EvidenceOf | None = None
 
 
 _process = _Process()
@@ -62,12 +71,16 @@ _process = _Process()
 
 def open_workplace(workplace: Workplace) -> None:
     """Sets the one workplace of this process, where nobody needs to sign in."""
-    _process.single, _process.door, _process.reason = workplace, None, workplace.reason
+    _process.single, _process.door = workplace, None
+    _process.reason, _process.evidence = workplace.reason, workplace.evidence
 
 
-def open_door(door: Door, *, single: Workplace | None, reason: str | None = None) -> None:
+def open_door(
+    door: Door, *, single: Workplace | None, reason: str | None = None, evidence: EvidenceOf | None = None
+) -> None:
     """Lets people sign in to this process; until there is an account, `single` is the workplace."""
-    _process.single, _process.door, _process.reason = single, door, reason
+    _process.single, _process.door = single, door
+    _process.reason, _process.evidence = reason, evidence
 
 
 def current() -> Workplace:
@@ -84,7 +97,13 @@ def current() -> Workplace:
         lead_to(SIGN_IN)
         st.stop()
     return Workplace(
-        door.engine, person.annotator_id, person.name, _process.reason, role=person.role, sign_in=person.token_hash
+        door.engine,
+        person.annotator_id,
+        person.name,
+        _process.reason,
+        role=person.role,
+        sign_in=person.token_hash,
+        evidence=_process.evidence,
     )
 
 

@@ -32,6 +32,7 @@ def annotate(
     """Opens the labelling app: for one annotator on this machine, or, with accounts, for whoever signs in."""
     from annotator.app import run_app
     from annotator.signin.provider import Provider
+    from stepmark.flows.evidence import evidence_of
     from stepmark.settings import Settings
 
     settings = Settings()
@@ -52,5 +53,6 @@ def annotate(
         public_url=public_url or settings.public_url,
         provider=provider,
         reason=queue,
+        evidence=evidence_of,
         opens_browser=not no_browser,
     )
