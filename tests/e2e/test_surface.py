@@ -735,7 +735,7 @@ def test_a_project_is_chosen_and_says_why_it_has_nothing(page: Page, stage: Stag
     chooser.select_option("8")
     assert page.evaluate("window.sent.at(-1).project_id") == 8
     page.evaluate(
-        "window.data = { ...window.data, project_id: 8, tasks: [], paused: 'You are paused.' }; window.show()"
+        "window.data = { ...window.data, project_id: 8, tasks: [], paused: 'You are paused.' }; void window.show()"
     )
     expect(page.locator(".sm-empty")).to_be_visible()
     expect(page.locator(".sm-paused")).to_have_text("You are paused.")
