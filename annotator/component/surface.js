@@ -137,7 +137,10 @@ class Surface {
     const tasks = data.tasks.map((task) => completed(task, data.math_mode));
     this.tasks = tasks.filter((task) => isKnown(task) && !answered.has(task.task_id));
     if (tasks.some((task) => !isKnown(task))) this.#notify("There are tasks that this page is too old to show: load it anew.");
-    if (isElsewhere) this.#keepDraft();
+    if (isElsewhere) {
+      this.#keepDraft();
+      this.store.correcting = null;
+    }
     if (this.#startsPractice() || isElsewhere) this.#showNext();
     else if (!this.judgement) this.#start();
     else if (this.#isStale()) this.#showNext();
@@ -220,10 +223,13 @@ class Surface {
     this.project.textContent = "";
     const { answered, left } = this.data.counts;
     const isWaiting = this.store.outbox().length > 0;
-    const title = isWaiting ? "One moment" : left > 0 ? "Nothing free right now" : answered ? "All done" : "The queue is empty";
+    const isPaused = !isWaiting && Boolean(this.data.paused);
+    const title = isWaiting ? "One moment" : isPaused ? "Nothing for you here" : left > 0 ? "Nothing free right now" : answered ? "All done" : "The queue is empty";
     const text = isWaiting
       ? "Fetching the next task."
-      : left > 0
+      : isPaused
+        ? "Why stands above. You can practise all the same."
+        : left > 0
         ? `The last ${left === 1 ? "task is" : `${left} tasks are`} in other people's hands. This page looks again by itself.`
         : answered
           ? `You have answered every task in the queue: ${answered} in all. More can be added at any time.`
@@ -234,7 +240,7 @@ class Surface {
         {},
         make("h2", { text: title }),
         make("p", { text }),
-        isWaiting || left > 0 || !this.data.fill_command
+        isWaiting || isPaused || left > 0 || !this.data.fill_command
           ? null
           : make("div", {}, make("p.sm-hint", { text: "In a terminal, put a hundred solutions into the queue:" }), make("pre", { text: this.data.fill_command })),
         make(
@@ -248,6 +254,7 @@ class Surface {
         ),
       ),
     );
+    this.#say(title);
   }
 
   #correct(entry) {
