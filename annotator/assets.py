@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import streamlit
@@ -34,8 +35,12 @@ def find_katex(installed: Path = _INSTALLED_KATEX) -> Katex | None:
     return Katex(f"/static/js/{bundled[0].name}", None, None) if bundled else None
 
 
+@cache
 def component_digest() -> str:
-    """Changes whenever a file of the component does; as part of the address it keeps browsers from using old ones."""
+    """Changes whenever a file of the component does; as part of the address it keeps browsers from using old ones.
+
+    Read once a process, which serves the files under the address that it began with.
+    """
     digest = hashlib.sha256()
     for path in sorted(COMPONENT.rglob("*")):
         if path.is_file():

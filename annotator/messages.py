@@ -114,6 +114,21 @@ class _SentDraft(BaseModel):
     """Milliseconds since 1970."""
 
 
+class _SentSettings(BaseModel):
+    """What a person set for themselves; bounded, because it is kept for as long as the account."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    keys: Annotated[
+        dict[
+            Annotated[str, Field(pattern=r"^[a-z][A-Za-z0-9]{0,31}$")],
+            Annotated[list[Annotated[str, Field(min_length=1, max_length=16)]], Field(min_length=1, max_length=4)],
+        ],
+        Field(max_length=100),
+    ]
+    """The names of keys as browsers give them, by action."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """A submission that cannot be read."""
@@ -186,6 +201,18 @@ def read_project(message: object) -> tuple[bool, int | None]:
     project_id = message["project_id"]
     is_id = isinstance(project_id, int) and not isinstance(project_id, bool)
     return (is_id or project_id is None), project_id if is_id else None
+
+
+def read_keys(message: object) -> dict[str, list[str]] | None:
+    """Reads the keys that a person set for themselves, by action; None where there are none to keep.
+
+    What cannot be read the browser keeps for itself.
+    """
+    settings = message.get("settings") if isinstance(message, Mapping) else None
+    try:
+        return None if settings is None else _SentSettings.model_validate(settings).keys
+    except ValidationError:
+        return None
 
 
 def _list(message: object, name: str) -> list[Any]:

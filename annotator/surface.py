@@ -9,15 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+import sqlalchemy as sa
 import streamlit as st
 
 from db.drafts import save_drafts
+from db.guidelines import bodies_of
+from db.own_settings import keep_keys, own_keys
 from db.queue import counts_for
 from db.tasks import ClaimedTask, Pool, claim_tasks, heartbeat, submit, workable_pools
 
 from .assets import component_url, find_katex, style_sheet
 from .guideline import DEFAULT as GUIDELINE
-from .messages import Unreadable, read_drafts, read_held, read_outbox, read_practice, read_project
+from .guideline import default_body
+from .messages import Unreadable, read_drafts, read_held, read_keys, read_outbox, read_practice, read_project
 from .practice import practice_for
 from .workplace import HELD_TASKS, LEASE_S, Workplace, current
 
@@ -89,10 +93,12 @@ def surface_data(workplace: Workplace) -> dict[str, Any]:
             for pool in projects
         ],
         "project_id": project_id,
-        "paused": None if tasks else _why_nothing(projects, project_id),
+        "paused": None if tasks and project_id is None else _why_nothing(projects, project_id),
         "acknowledged": st.session_state.get("acknowledged", []),
         "counts": {"answered": answered, "left": left},
-        "guideline": GUIDELINE.as_json(),
+        "guideline": GUIDELINE.version,
+        "guidelines": _guidelines(engine, tasks),
+        "settings": {"keys": own_keys(engine, annotator_id)} if workplace.sign_in else None,
         "fill_command": workplace.fill_command,
     }
 
@@ -117,6 +123,7 @@ def with_evidence(workplace: Workplace, tasks: Sequence[ClaimedTask]) -> list[di
     for task in tasks:
         data = asdict(task)
         del data["solution_ids"]
+        data["project"]["guideline"] = task.project.guideline or GUIDELINE.version
         evidence = found.get(shown.get(task.task_id, 0))
         data["evidence"] = asdict(evidence) if is_dataclass(evidence) and not isinstance(evidence, type) else evidence
         data["evidence_before"] = task.evidence_before and evidence is not None and task.mode != "verify"
@@ -146,7 +153,17 @@ def take(workplace: Workplace, message: object) -> list[dict[str, str]]:
     is_chosen, project_id = read_project(message)
     if is_chosen:
         st.session_state["project_id"] = project_id
+    keys = read_keys(message)
+    if keys is not None and workplace.sign_in:
+        keep_keys(workplace.engine, workplace.annotator_id, keys)
     return answers
+
+
+def _guidelines(engine: sa.Engine, tasks: Sequence[ClaimedTask]) -> dict[str, dict[str, Any]]:
+    """The rules by version: the default ones, and those of the projects whose tasks are at hand."""
+    own = {task.project.guideline for task in tasks if task.project.guideline}
+    stored = bodies_of(engine, own) if own else {}
+    return {version: body.as_json() for version, body in {GUIDELINE.version: default_body(), **stored}.items()}
 
 
 def _told(submission_id: str, status: str, message: str) -> dict[str, str]:
@@ -160,7 +177,7 @@ def _chosen_project(projects: Sequence[Pool]) -> int | None:
 
 
 def _why_nothing(projects: Sequence[Pool], project_id: int | None) -> str | None:
-    """Why there is no task, where a project keeps this person from its own."""
+    """Why there is no task, where projects, or the chosen one, keep this person from their own."""
     reasons = [pool.reason for pool in projects if pool.reason and project_id in (None, pool.project_id)]
     return " ".join(reasons) or None
 

@@ -1,7 +1,7 @@
 """Versions of the rules by which people label: a new version is a new row, and no row ever changes."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,15 @@ def list_guidelines(engine: sa.Engine) -> list[GuidelineVersion]:
             )
             for row, name in rows
         ]
+
+
+def bodies_of(engine: sa.Engine, versions: Iterable[str]) -> dict[str, GuidelineBody]:
+    """The rules of these versions; one that is not stored is left out."""
+    with reading(engine) as session:
+        rows = session.execute(
+            sa.select(Guideline.version, Guideline.body).where(Guideline.version.in_(sorted(set(versions))))
+        )
+        return {version: GuidelineBody.model_validate(body) for version, body in rows}
 
 
 def guideline_id_of(session: Session, version: str) -> int:

@@ -25,6 +25,7 @@ const PROJECT = {
   min_ms_per_step: 0,
   pair_reasons: [],
   asks_strength: false,
+  guideline: null,
 };
 
 const TASK = {

@@ -116,6 +116,15 @@ export class Store {
   set keys(own) {
     this.#write("keys", own);
   }
+
+  /** Are the keys as the account has them; false from a change until the server has it. */
+  get isKeysSent() {
+    return this.#read("isKeysSent", true);
+  }
+
+  set isKeysSent(isSent) {
+    this.#write("isKeysSent", isSent);
+  }
 }
 
 function draftName({ task_id: id, token }) {

@@ -26,6 +26,8 @@ const DRAFT_QUIET_MS = 3_000;
 const DRAFT_LATEST_MS = 20_000;
 const PRACTICE_MS = 6_000;
 const TAKEN = ["stored", "corrected", "repeated"];
+/** What stands behind a project's name, where a person is not simply active in it. */
+const STATES = { paused: " (paused)", testing: " (entry test)" };
 /** What may be done with a task that is answered and still on the screen. */
 const READING = new Set(["move", "up", "down", "focus"]);
 
@@ -49,9 +51,12 @@ export function mount(component) {
 class Surface {
   constructor(parent, data) {
     this.store = new Store(data.scope);
-    this.keys = new Keys(this.store.keys ?? data.settings?.keys ?? {});
+    // Where there is an account, it knows the keys in every browser; but for what it was not told yet.
+    this.keys = new Keys((this.store.isKeysSent ? data.settings?.keys : null) ?? this.store.keys ?? {});
     this.data = data;
     this.tasks = [];
+    /** Rules by version; those of tasks that were at hand before stay, for corrections. */
+    this.guidelines = {};
     this.judgement = null;
     this.view = null;
     /** The entry of the history that is answered and still shown, with what is known about it. */
@@ -82,6 +87,8 @@ class Surface {
     this.status = make("span.sm-status", { role: "status" });
     this.counts = make("span.sm-counts");
     this.project = make("span.sm-project");
+    this.chooser = make("select.sm-chooser", { "aria-label": "Project", hidden: true });
+    this.chooser.addEventListener("change", () => this.#choose());
     this.bar = make("span.sm-bar-fill");
     this.notices = make("div.sm-notices");
     this.paused = make("div.sm-paused", { role: "alert", hidden: true });
@@ -90,7 +97,7 @@ class Surface {
     this.help = make("span.sm-row.sm-help");
     this.#drawHelp();
     const bar = make("span.sm-bar", { "aria-hidden": "true" }, this.bar);
-    const top = make("header.sm-top", {}, bar, this.counts, this.project, this.status, this.help);
+    const top = make("header.sm-top", {}, bar, this.counts, this.chooser, this.project, this.status, this.help);
     this.root.append(top, this.paused, this.notices, this.main, this.live);
     parent.append(this.root);
   }
@@ -117,16 +124,24 @@ class Surface {
   // ---- what comes from the server ------------------------------------------------------------------------
 
   receive({ data, setTriggerValue }) {
+    const isElsewhere = this.trigger !== undefined && this.data.project_id !== data.project_id;
     this.data = data;
+    this.guidelines = { ...this.guidelines, ...data.guidelines };
+    if (data.settings && sameKeys(data.settings.keys, this.keys.own)) this.store.isKeysSent = true;
     this.trigger = setTriggerValue;
     this.root.dataset.theme = isDark(this.root) ? "dark" : "light";
     this.#takeAnswers(data.acknowledged);
-    if (data.paused !== undefined) this.#drawPaused(data.paused);
+    this.#drawPaused(data.paused);
+    this.#drawChooser();
     const answered = new Set(this.store.outbox().map((submission) => submission.task_id));
     const tasks = data.tasks.map((task) => completed(task, data.math_mode));
     this.tasks = tasks.filter((task) => isKnown(task) && !answered.has(task.task_id));
     if (tasks.some((task) => !isKnown(task))) this.#notify("There are tasks that this page is too old to show: load it anew.");
-    if (this.#startsPractice()) this.#showNext();
+    if (isElsewhere) {
+      this.#keepDraft();
+      this.store.correcting = null;
+    }
+    if (this.#startsPractice() || isElsewhere) this.#showNext();
     else if (!this.judgement) this.#start();
     else if (this.#isStale()) this.#showNext();
     this.#drawStatus();
@@ -138,7 +153,7 @@ class Surface {
     for (const { submission_id: id, status, message, paused } of answers) {
       const submission = known.get(id);
       if (!submission) continue;
-      if (paused) this.#drawPaused(paused);
+      if (paused) this.#notify(`You are paused: ${paused}`);
       if (TAKEN.includes(status)) continue;
       this.store.setAside(submission, message);
       this.store.forget(id);
@@ -196,7 +211,7 @@ class Surface {
     else if (this.judgement.before) this.view.uncover(this.judgement);
     this.view.focus(this.judgement);
     if (!this.judgement.isTouched) this.root.scrollIntoView({ block: "start" });
-    this.project.textContent = task.project.name ?? "";
+    this.project.textContent = this.chooser.hidden || this.data.project_id === null ? (task.project.name ?? "") : "";
     this.#say(`New task: ${this.judgement.announcement}`);
   }
 
@@ -208,10 +223,13 @@ class Surface {
     this.project.textContent = "";
     const { answered, left } = this.data.counts;
     const isWaiting = this.store.outbox().length > 0;
-    const title = isWaiting ? "One moment" : left > 0 ? "Nothing free right now" : answered ? "All done" : "The queue is empty";
+    const isPaused = !isWaiting && Boolean(this.data.paused);
+    const title = isWaiting ? "One moment" : isPaused ? "Nothing for you here" : left > 0 ? "Nothing free right now" : answered ? "All done" : "The queue is empty";
     const text = isWaiting
       ? "Fetching the next task."
-      : left > 0
+      : isPaused
+        ? "Why stands above. You can practise all the same."
+        : left > 0
         ? `The last ${left === 1 ? "task is" : `${left} tasks are`} in other people's hands. This page looks again by itself.`
         : answered
           ? `You have answered every task in the queue: ${answered} in all. More can be added at any time.`
@@ -222,7 +240,7 @@ class Surface {
         {},
         make("h2", { text: title }),
         make("p", { text }),
-        isWaiting || left > 0 || !this.data.fill_command
+        isWaiting || isPaused || left > 0 || !this.data.fill_command
           ? null
           : make("div", {}, make("p.sm-hint", { text: "In a terminal, put a hundred solutions into the queue:" }), make("pre", { text: this.data.fill_command })),
         make(
@@ -236,6 +254,7 @@ class Surface {
         ),
       ),
     );
+    this.#say(title);
   }
 
   #correct(entry) {
@@ -271,7 +290,7 @@ class Surface {
     const { judgement, view } = this;
     if (!finish.finishReason && !this.#mayGo()) return;
     const id = newId();
-    const submission = judgement.submission(id, { ...finish, guideline: this.data.guideline.version });
+    const submission = judgement.submission(id, { ...finish, guideline: this.#version() });
     clearTimeout(this.draftTimer);
     this.draftTimer = this.unsent = null;
     this.store.send(submission);
@@ -330,6 +349,7 @@ class Surface {
       held: Object.fromEntries(this.tasks.map((task) => [task.task_id, task.token])),
       drafts,
       practice: this.practiceSince !== null,
+      ...(this.store.isKeysSent || !this.data.settings ? {} : { settings: { keys: this.keys.own } }),
       ...more,
       nonce: newId(), // two equal messages in a row would be taken for one
     });
@@ -410,9 +430,28 @@ class Surface {
     this.notices.append(notice);
   }
 
+  /** Says why there are no tasks: of all projects, or of the chosen one. */
   #drawPaused(text) {
     this.paused.hidden = !text;
-    this.paused.replaceChildren(make("span", { text: text ? `You are paused: ${text}` : "" }));
+    this.paused.replaceChildren(make("span", { text: text ?? "" }));
+  }
+
+  /** Where there is more than one project, which one to work in. */
+  #drawChooser() {
+    const { projects = [], project_id: chosen = null } = this.data;
+    this.chooser.hidden = projects.length < 2;
+    const options = projects.map(({ project_id: id, name, state }) => [id, name + (STATES[state] ?? "")]);
+    const drawn = JSON.stringify(options);
+    if (this.chooser.dataset.drawn !== drawn) {
+      this.chooser.replaceChildren(...[["", "All projects"], ...options].map(([value, text]) => make("option", { value, text })));
+      this.chooser.dataset.drawn = drawn;
+    }
+    this.chooser.value = String(chosen ?? "");
+  }
+
+  #choose() {
+    const { value } = this.chooser;
+    this.#send({ project_id: value ? Number(value) : null });
   }
 
   #say(text) {
@@ -432,7 +471,7 @@ class Surface {
       case "keys":
         return showKeys(this.root, this.keys, judgement?.task.kind ?? "steps", () => this.#keysChanged());
       case "guidelines":
-        return showGuideline(this.root, this.data.guideline);
+        return showGuideline(this.root, this.#version(), this.guidelines[this.#version()]);
       case "practice":
         this.practiceSince = Date.now();
         return this.#send();
@@ -484,6 +523,11 @@ class Surface {
     return undefined;
   }
 
+  /** The version of the rules that the task goes by. */
+  #version() {
+    return this.judgement?.task.project.guideline ?? this.data.guideline;
+  }
+
   #leave(finishReason) {
     return askReason(this.root, finishReason, (reason) => this.#submit({ finishReason, reason }));
   }
@@ -491,7 +535,8 @@ class Surface {
   #keysChanged() {
     this.store.keys = this.keys.own;
     this.#drawHelp();
-    this.#send({ settings: { keys: this.keys.own } });
+    this.store.isKeysSent = false;
+    this.#send();
     if (!this.judgement || this.answered) return;
     this.#keepDraft();
     const { task } = this.judgement;
@@ -556,4 +601,9 @@ function isDark(element) {
   const [red, green, blue] = getComputedStyle(probe).color.match(/[\d.]+/g)?.map(Number) ?? [255, 255, 255];
   probe.remove();
   return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
+}
+
+function sameKeys(some, others) {
+  const text = (keys) => JSON.stringify(Object.entries(keys ?? {}).sort());
+  return some !== null && text(some) === text(others);
 }

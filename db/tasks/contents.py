@@ -9,7 +9,20 @@ from sqlalchemy.orm import Session, aliased
 
 from stepmark.projects import ProjectSettings
 
-from ..models import Alternative, Claim, Critique, Draft, KnownAnswer, Note, Problem, ProblemSource, Solution, Task
+from ..models import (
+    Alternative,
+    Claim,
+    Critique,
+    Draft,
+    Guideline,
+    KnownAnswer,
+    Note,
+    Problem,
+    ProblemSource,
+    Project,
+    Solution,
+    Task,
+)
 from .draws import lot, screen_order
 from .pools import settings_of
 
@@ -33,6 +46,8 @@ class ProjectFacts:
     min_ms_per_step: int
     pair_reasons: tuple[str, ...]
     asks_strength: bool
+    guideline: str | None = None
+    """Version of the rules in force; None for the default ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +170,9 @@ def contents(session: Session, task_ids: Sequence[int], annotator_id: int) -> li
     alternatives = _alternatives(session, [row.Task for row in rows])
     notes = _notes(session, task_ids, annotator_id)
     projects = {id_: settings_of(session, id_) for id_ in {row.Task.project_id for row in rows}}
+    facts = {id_: _facts(name, settings, _guideline(session, id_)) for id_, (name, settings) in projects.items()}
     found: dict[int, ClaimedTask] = {}
     for task, token, problem, solution, pair, critique, variant, draft, known, where in rows:
-        name, settings = projects[task.project_id]
         order = screen_order(annotator_id, task.task_id) if pair is not None else None
         sides = (pair, solution) if order == "ba" else (solution, pair)
         is_pair = order is not None
@@ -167,7 +182,7 @@ def contents(session: Session, task_ids: Sequence[int], annotator_id: int) -> li
             kind=task.kind,
             mode=task.mode,
             purpose="label" if task.purpose in _SILENT else task.purpose,
-            project=_facts(name, settings),
+            project=facts[task.project_id],
             statement=problem.statement,
             reference_answer=problem.reference_answer,
             source=where,
@@ -183,7 +198,8 @@ def contents(session: Session, task_ids: Sequence[int], annotator_id: int) -> li
             critique=None if critique is None else _critique(critique, variant, solution),
             note=notes.get(task.task_id),
             known=_known(known, order) if task.purpose in _REVEALED and known is not None else None,
-            evidence_before=lot("evidence", annotator_id, task.task_id) < settings.suggestion_share,
+            evidence_before=lot("evidence", annotator_id, task.task_id)
+            < projects[task.project_id][1].suggestion_share,
             draft=None if draft is None else {**draft.body, "updated_at": round(draft.updated_at.timestamp() * 1000)},
         )
     return [found[task_id] for task_id in task_ids]
@@ -224,7 +240,15 @@ def _notes(session: Session, task_ids: Sequence[int], annotator_id: int) -> dict
     return {task_id: text for task_id, text in rows if task_id is not None}
 
 
-def _facts(name: str | None, settings: ProjectSettings) -> ProjectFacts:
+def _guideline(session: Session, project_id: int | None) -> str | None:
+    return session.scalar(
+        sa.select(Guideline.version)
+        .join(Project, Project.guideline_id == Guideline.guideline_id)
+        .where(Project.project_id == project_id)
+    )
+
+
+def _facts(name: str | None, settings: ProjectSettings, guideline: str | None) -> ProjectFacts:
     return ProjectFacts(
         name=name,
         label_scheme=settings.label_scheme,
@@ -234,6 +258,7 @@ def _facts(name: str | None, settings: ProjectSettings) -> ProjectFacts:
         min_ms_per_step=settings.min_ms_per_step,
         pair_reasons=settings.pair_reasons,
         asks_strength=settings.asks_strength,
+        guideline=guideline,
     )
 
 

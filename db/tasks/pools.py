@@ -61,7 +61,8 @@ def _pool(session: Session, project: Project, member: Membership | None) -> Pool
     state: Literal["testing", "active", "paused"] = "active"
     reason = None
     if member is not None and member.state == "paused":
-        state, reason = "paused", member.reason or f"You are paused in project {project.name!r}."
+        state, reason = "paused", f"You are paused in project {project.name!r}"
+        reason += f": {member.reason}" if member.reason else "."
     elif settings.n_entry_tasks and (member is None or member.state == "testing"):
         state = "testing"
         n_there = len(session.scalars(known_tasks(project.project_id, "entry").limit(settings.n_entry_tasks)).all())

@@ -24,7 +24,8 @@ async ({ data, katex }) => {
   window.submissions = [];
   window.data = {
     assets: "", katex, scope: "stage", math_mode: "auto", acknowledged: [], fill_command: "stepmark queue add",
-    guideline: { version: "test-1", sections: [] }, counts: { answered: 0, left: data.tasks.length }, ...data,
+    guideline: "test-1", guidelines: { "test-1": { sections: [] } },
+    counts: { answered: 0, left: data.tasks.length }, ...data,
   };
   window.show = () => mount({ data: window.data, parentElement, setTriggerValue: (name, value) => {
     window.sent.push(value);

@@ -509,7 +509,7 @@ def test_haste_and_contradiction_are_asked_about_once(page: Page, stage: Stage) 
 def test_a_note_of_a_reviewer_and_a_pause_are_told(page: Page, stage: Stage) -> None:
     stage.put(page, task(note="Look at step 2 <b>again</b>."), paused="2 of 10 known answers were right.")
     expect(page.locator(".sm-banner")).to_have_text("Sent back by a reviewer: Look at step 2 <b>again</b>.")
-    expect(page.locator(".sm-paused")).to_have_text("You are paused: 2 of 10 known answers were right.")
+    expect(page.locator(".sm-paused")).to_have_text("2 of 10 known answers were right.")
 
 
 def test_undo_goes_back_through_the_last_ten_tasks_of_any_kind(page: Page, stage: Stage) -> None:
@@ -531,7 +531,7 @@ def test_undo_goes_back_through_the_last_ten_tasks_of_any_kind(page: Page, stage
 
 
 def test_keys_are_remapped_conflicts_refused_and_all_reset(page: Page, stage: Stage) -> None:
-    stage.put(page, task(mode="all_steps"), PAIR | {"task_id": 2})
+    stage.put(page, task(mode="all_steps"), PAIR | {"task_id": 2}, settings={"keys": None})
     press(page, "?")
     page.locator("[data-action=good]").click()
     press(page, "g")
@@ -565,11 +565,8 @@ def test_the_guideline_begins_with_how_to_decide(page: Page, stage: Stage) -> No
     stage.put(
         page,
         task(),
-        guideline={
-            "version": "v7",
-            "sections": [{"title": "Good", "kind": "good", "rules": ["True."]}],
-            "flowchart": flow,
-        },
+        guideline="v7",
+        guidelines={"v7": {"sections": [{"title": "Good", "kind": "good", "rules": ["True."]}], "flowchart": flow}},
     )
     press(page, "h")
     rows = page.get_by_role("dialog").locator(".sm-flow-row")
@@ -701,3 +698,46 @@ def test_the_focus_is_seen_goes_in_order_and_names_say_what_things_are(page: Pag
     press(page, "1")
     expect(page.locator(".sm-live")).to_have_text("Step 1: bad.")
     expect(page.get_by_role("group", name="Step 2: after the first error")).to_be_visible()
+
+
+def test_rules_and_keys_are_those_of_the_task_and_the_account(page: Page, stage: Stage) -> None:
+    rules = {"sections": [{"title": "Ours", "kind": None, "rules": ["Ours."]}]}
+    guidelines = {"test-1": {"sections": []}, "ours-2": rules}
+    ours = task(1, evidence=None, project={**task()["project"], "guideline": "ours-2"})
+    other = task(2, evidence=None, project={**task()["project"], "guideline": "gone-1"})
+    stage.put(page, ours, other, guidelines=guidelines, settings={"keys": {"good": ["y"]}})
+    press(page, "h")
+    expect(page.get_by_role("dialog")).to_contain_text("Ours.")
+    expect(page.get_by_role("dialog")).to_contain_text("Version ours-2")
+    press(page, "Escape", "y", "1", "Enter")
+    assert (submissions(page)[0]["guideline"], submissions(page)[0]["labels"][:2]) == ("ours-2", [1, -1])
+    press(page, "h")
+    expect(page.get_by_role("dialog")).to_contain_text("not in force any more")
+
+
+@pytest.mark.parametrize("width", [1360, 390])
+def test_a_project_is_chosen_and_says_why_it_has_nothing(page: Page, stage: Stage, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    projects = [
+        {"project_id": 7, "name": "Algebra", "state": "active", "reason": None},
+        {
+            "project_id": 8,
+            "name": "A project with a very long name, longer than any bar",
+            "state": "paused",
+            "reason": "-",
+        },
+    ]
+    stage.put(page, task(), projects=projects, project_id=None)
+    chooser = page.get_by_role("combobox", name="Project")
+    expect(chooser).to_have_value("")
+    assert chooser.locator("option").all_inner_texts()[1:] == ["Algebra", f"{projects[1]['name']} (paused)"]
+    press(page, "1")
+    chooser.select_option("8")
+    assert page.evaluate("window.sent.at(-1).project_id") == 8
+    page.evaluate(
+        "window.data = { ...window.data, project_id: 8, tasks: [], paused: 'You are paused.' }; void window.show()"
+    )
+    expect(page.locator(".sm-empty")).to_be_visible()
+    expect(page.locator(".sm-paused")).to_have_text("You are paused.")
+    expect(chooser).to_have_value("8")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from streamlit.web.server.starlette import starlette_server
 
 from annotator.app import allowed_hosts, check_address, routes, run_app, send_at_once, server_config
 from annotator.assets import component_url, find_katex
-from annotator.messages import Unreadable, read_held, read_outbox
+from annotator.guideline import default_body
+from annotator.messages import Unreadable, read_held, read_keys, read_outbox
 from annotator.surface import surface_data, take
 from annotator.workplace import Workplace, open_workplace
+from db.accounts import create_account
 from db.annotators import find_or_create_annotator
 from db.connect import open_database, reading, writing
+from db.guidelines import add_guideline
 from db.models import Annotation, Draft, Membership, Problem, ProblemSource, Project, Solution
+from db.projects import create_project
 from db.tasks import CritiqueAnswer, PairAnswer, Submission, add_tasks, claim_tasks
 from stepmark.errors import SettingsError
 
@@ -223,9 +228,45 @@ def test_a_project_is_chosen_and_a_pause_says_why(workplace: Workplace) -> None:
             Membership(project_id=1, annotator_id=workplace.annotator_id, state="paused", reason="Talk to us.")
         )
     data = surface_data(workplace)
-    assert (data["tasks"], data["paused"], data["projects"][0]["state"]) == ([], "Talk to us.", "paused")
+    assert (data["tasks"], data["paused"], data["projects"][0]["state"]) == (
+        [],
+        "You are paused in project 'sums': Talk to us.",
+        "paused",
+    )
     take(workplace, {"project_id": None})
     assert len(surface_data(workplace)["tasks"]) == 2
+
+
+def test_a_task_goes_by_the_rules_of_its_project_and_the_answer_names_them(workplace: Workplace) -> None:
+    rules = {"sections": [{"title": "Ours", "kind": None, "rules": ["Round nothing."]}], "flowchart": []}
+    add_guideline(workplace.engine, "ours-2", rules)
+    add_guideline(workplace.engine, "elsewhere-1", rules)
+    project_id = create_project(workplace.engine, "sums", guideline="ours-2")
+    add_tasks(workplace.engine, [(3, 9.0)], project_id=project_id)
+    data = surface_data(workplace)
+    first, second = data["tasks"]
+    assert (first["project"]["guideline"], second["project"]["guideline"]) == ("ours-2", "prm800k-1")
+    assert data["guidelines"] == {"prm800k-1": default_body().as_json(), "ours-2": rules}
+    take(workplace, {"outbox": [sent(first, guideline="ours-2")]})
+    with reading(workplace.engine) as session:
+        assert session.scalars(sa.select(Annotation.guideline)).all() == ["ours-2"]
+
+
+def test_own_keys_stay_with_an_account_and_nonsense_is_not_kept(workplace: Workplace) -> None:
+    keys = {"good": ["c"], "submit": ["Enter", " "]}
+    take(workplace, {"settings": {"keys": keys}})
+    assert surface_data(workplace)["settings"] is None
+    create_account(workplace.engine, "annotator-1", identity="somebody")
+    signed_in = replace(workplace, sign_in="hash")
+    assert surface_data(signed_in)["settings"] == {"keys": None}
+    take(signed_in, {"settings": {"keys": keys}})
+    assert surface_data(signed_in)["settings"] == {"keys": keys}
+    for nonsense in (3, {}, {"keys": {"good": "c"}}, {"keys": {"good": ["c" * 17]}}, {"keys": {"good": []}}):
+        assert read_keys({"settings": nonsense}) is None
+    assert read_keys({"settings": {"keys": {f"a{n}": ["x"] for n in range(101)}}}) is None
+    assert read_keys({"settings": {"keys": {"__proto__": ["x"]}}}) is None
+    take(signed_in, {"settings": {"keys": {}}})
+    assert surface_data(signed_in)["settings"] == {"keys": {}}
 
 
 def test_practice_stays_at_hand_until_it_is_answered(workplace: Workplace) -> None:

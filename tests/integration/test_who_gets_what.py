@@ -68,7 +68,7 @@ def test_tasks_come_from_open_projects_that_a_person_may_work_in(database: sa.En
     assert states == [
         (None, "active", None),
         ("everyone", "active", None),
-        ("members", "paused", "Talk to us first."),
+        ("members", "paused", "You are paused in project 'members': Talk to us first."),
     ]
     # Work that was in hand when the pause came still counts.
     assert submit(database, answer_of(task, annotator_id, GOOD)).status == "stored"

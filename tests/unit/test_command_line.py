@@ -121,7 +121,10 @@ MISTAKES = {
         ["generate", "solutions", "--model", "m", "--prompt", "no", "--db", "{url}"],
         "'no'",
     ),
-    "a page for everybody": (["annotate", "--host", "0.0.0.0", "--db", "{url}"], "'0.0.0.0' is not this machine"),
+    "a page for everybody": (
+        ["annotate", "--host", "0.0.0.0", "--db", "{url}"],
+        "'0.0.0.0' is every address of this machine; say by which one people reach the app: --public-url",
+    ),
     "a model that is not there": (["score", "--model", "{tmp}/nowhere", "--db", "{url}"], "no finished reward model"),
     "a set that is not there": (
         ["train", "orm", "--data", "{tmp}", "--model", "m", "--out", "{tmp}/m"],

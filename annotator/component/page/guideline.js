@@ -6,8 +6,13 @@ import { icon } from "./icons.js";
 
 const LABELS = { good: "Good", neutral: "Neutral", bad: "Bad", repaired: "Repaired" };
 
-/** Shows the guidelines. */
-export function showGuideline(root, guideline) {
+/** Shows the rules of a version; `guideline` is undefined where this browser does not have them. */
+export function showGuideline(root, version, guideline) {
+  const name = make("p.sm-hint", { text: `Version ${version}` });
+  if (!guideline) {
+    open(root, "Guidelines", [make("p", { text: "These rules are not in force any more: read them on the page Guidelines." }), name]);
+    return;
+  }
   const sections = guideline.sections.map(({ title, kind, rules }) =>
     make(
       `section.sm-rule${kind ? `.sm-${kind}` : ""}`,
@@ -17,7 +22,7 @@ export function showGuideline(root, guideline) {
     ),
   );
   const flow = guideline.flowchart?.length ? flowchart(guideline.flowchart) : null;
-  open(root, "Guidelines", [flow, ...sections, make("p.sm-hint", { text: `Version ${guideline.version}` })].filter(Boolean));
+  open(root, "Guidelines", [flow, ...sections, name].filter(Boolean));
 }
 
 /**
