@@ -3,15 +3,15 @@
 Python-side column defaults are not applied here: a row names each column that has no default in the database.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
-
-COPY_FROM = 50
-"""From this many rows on, COPY beats a pipelined executemany on PostgreSQL."""
 
 
 def table_of(model: type) -> sa.Table:
@@ -38,6 +38,17 @@ def reserve_ids(session: Session, table: sa.Table, n: int) -> list[int]:
     return sorted(drawn)
 
 
+def is_among(session: Session, column: Any, values: Collection[str] | Collection[int]) -> sa.ColumnElement[bool]:
+    """The condition that a column holds one of many values, which travel as one parameter, however many they are."""
+    listed = list(values)
+    if session.get_bind().dialect.name == "sqlite":
+        rows = sa.func.json_each(json.dumps(listed)).table_valued("value")
+        return cast(sa.ColumnElement[bool], column.in_(sa.select(rows.c.value)))
+    # Without a type of SQLAlchemy's: it would cast texts to the column's length, and so cut them.
+    array = sa.any_(sa.bindparam(None, listed, type_=sa.types.NullType()))
+    return cast(sa.ColumnElement[bool], column == array)
+
+
 def bulk_insert(session: Session, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Inserts rows, which all have the keys of the first, into the session's transaction.
 
@@ -54,25 +65,43 @@ def bulk_insert(session: Session, table: sa.Table, rows: Sequence[Mapping[str, A
     if connection.dialect.name == "sqlite":
         marks = ", ".join("?" * len(columns))
         connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", [encode(r) for r in rows])
-    elif len(rows) < COPY_FROM:
-        marks = ", ".join(["%s"] * len(columns))
-        connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", [encode(r) for r in rows])
-    else:
+    else:  # from three rows on faster than a pipelined executemany, and hardly slower for one
         _copy(connection, f"COPY {table.name} ({names}) FROM STDIN", [encode(row) for row in rows])
+
+
+def fetch_each(connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Runs a statement of SQLite for each row, and returns what comes back of all; `executemany` gives nothing back.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError, sqlalchemy.exc.OperationalError: As `bulk_insert`.
+    """
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    cursor = driver.cursor()
+    found: list[tuple[Any, ...]] = []
+    with _as_sqlalchemy_errors(statement):
+        for row in rows:
+            found += cursor.execute(statement, row)
+    return found
+
+
+@contextmanager
+def _as_sqlalchemy_errors(statement: str) -> Iterator[None]:
+    """The driver's errors come bare where it is called by itself; callers know SQLAlchemy's."""
+    try:
+        yield
+    except (psycopg.IntegrityError, sqlite3.IntegrityError) as err:
+        raise sa.exc.IntegrityError(statement, None, err) from err
+    except (psycopg.OperationalError, sqlite3.OperationalError) as err:
+        raise sa.exc.OperationalError(statement, None, err) from err
 
 
 def _copy(connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
-    # The driver's errors come bare here; callers know SQLAlchemy's.
-    try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
-    except psycopg.IntegrityError as err:
-        raise sa.exc.IntegrityError(statement, None, err) from err
-    except psycopg.OperationalError as err:
-        raise sa.exc.OperationalError(statement, None, err) from err
+    with _as_sqlalchemy_errors(statement), driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 def _encoder(

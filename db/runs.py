@@ -5,24 +5,24 @@ asked twice, whichever run asks. Failed samples are kept with their kind and are
 """
 
 import datetime as dt
+import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from .bulk import table_of
+from .bulk import fetch_each, is_among, table_of
 from .connect import reading, writing
 from .models import Problem, Request, Run
 from .schema import utc_now
 from .selection import check_sources, in_source, is_flagged, passing
 
-_REQUESTS = table_of(Request)
+_RUNS = table_of(Run)
 _CHUNK = 500
-"""Rows of one look-up; SQLite takes a limited number of parameters."""
+"""Problems read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,11 @@ class Usage:
 
 
 _USAGE = tuple(field.name for field in fields(Usage))
+_ADD_USAGE = (
+    sa.update(_RUNS)
+    .where(_RUNS.c.run_id == sa.bindparam("run"))
+    .values({name: _RUNS.c[name] + sa.bindparam(f"more_{name}") for name in _USAGE})
+)
 
 
 def usage_of(engine: sa.Engine, run_keys: Collection[str]) -> Usage:
@@ -160,8 +165,8 @@ def _sum_usage(engine: sa.Engine, *conditions: sa.ColumnElement[bool]) -> Usage:
 
 def add_usage(session: Session, run_id: int, used: Usage) -> None:
     """Adds to what a run has used, in the caller's transaction."""
-    values = {getattr(Run, name): getattr(Run, name) + getattr(used, name) for name in _USAGE}
-    session.execute(sa.update(Run).where(Run.run_id == run_id).values(values))
+    values = {f"more_{name}": getattr(used, name) for name in _USAGE}
+    session.connection().execute(_ADD_USAGE, {"run": run_id, **values})
 
 
 def find_asked(engine: sa.Engine, payload_hashes: Collection[str], product: type[Any]) -> dict[str, frozenset[int]]:
@@ -169,7 +174,7 @@ def find_asked(engine: sa.Engine, payload_hashes: Collection[str], product: type
 
     Args:
         engine: The database.
-        payload_hashes: As many as you like; they are looked up in few queries.
+        payload_hashes: As many as you like.
         product: `Solution`, `Critique`, ...
 
     Returns:
@@ -179,9 +184,9 @@ def find_asked(engine: sa.Engine, payload_hashes: Collection[str], product: type
     query = sa.select(Request.payload_hash, Request.sample_index)
     query = query.join(product, product.request_id == Request.request_id)
     with reading(engine) as session:
-        for chunk in _chunks(payload_hashes):
-            for payload_hash, sample_index in session.execute(query.where(Request.payload_hash.in_(chunk))):
-                found[payload_hash].add(sample_index)
+        wanted = is_among(session, Request.payload_hash, payload_hashes)
+        for payload_hash, sample_index in session.execute(query.where(wanted)):
+            found[payload_hash].add(sample_index)
     return {payload: frozenset(indices) for payload, indices in found.items()}
 
 
@@ -205,7 +210,7 @@ class Recalled:
 
 
 def recall(engine: sa.Engine, payload_hashes: Collection[str]) -> dict[str, Recalled]:
-    """Reads the samples of many payloads in few queries; unknown payloads are left out."""
+    """Reads the samples of many payloads; unknown payloads are left out."""
     found: dict[str, Recalled] = defaultdict(lambda: Recalled({}, set()))
     query = sa.select(
         Request.payload_hash,
@@ -217,22 +222,14 @@ def recall(engine: sa.Engine, payload_hashes: Collection[str]) -> dict[str, Reca
         Request.n_completion_tokens,
     )
     with reading(engine) as session:
-        for chunk in _chunks(payload_hashes):
-            for payload_hash, index, request_id, response, reasoning, finish_reason, n_tokens in session.execute(
-                query.where(Request.payload_hash.in_(chunk))
-            ):
-                if response is None:
-                    found[payload_hash].failed.add(index)
-                    continue
-                sample = StoredSample(request_id, response, reasoning, finish_reason, n_tokens)
-                found[payload_hash].done[index] = sample
+        rows = session.execute(query.where(is_among(session, Request.payload_hash, payload_hashes)))
+        for payload_hash, index, request_id, response, reasoning, finish_reason, n_tokens in rows:
+            if response is None:
+                found[payload_hash].failed.add(index)
+                continue
+            sample = StoredSample(request_id, response, reasoning, finish_reason, n_tokens)
+            found[payload_hash].done[index] = sample
     return dict(found)
-
-
-def _chunks(values: Collection[str]) -> Iterator[list[str]]:
-    ordered = list(values)
-    for start in range(0, len(ordered), _CHUNK):
-        yield ordered[start : start + _CHUNK]
 
 
 def store_requests(session: Session, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], int]:
@@ -251,14 +248,29 @@ def store_requests(session: Session, rows: Sequence[Mapping[str, Any]]) -> dict[
     """
     if not rows:
         return {}
-    # The table, not the model: the session's own way through the model takes twice as long.
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    insert = sqlite.insert(_REQUESTS) if is_sqlite else postgresql.insert(_REQUESTS)
-    key = ("payload_hash", "sample_index")
-    replaced = {name: insert.excluded[name] for name in rows[0] if name not in key} | {"created_at": utc_now()}
-    upsert = insert.on_conflict_do_update(index_elements=key, set_=replaced, where=_REQUESTS.c.status == "failed")
-    columns = (_REQUESTS.c.payload_hash, _REQUESTS.c.sample_index, _REQUESTS.c.request_id)
-    stored = session.connection().execute(upsert.returning(*columns), list(rows))
+    columns = list(rows[0])
+    names = ", ".join(columns)
+    connection = session.connection()
+    now = utc_now().compile(dialect=connection.dialect)
+    replaced = ", ".join(
+        f"{name} = excluded.{name}" for name in columns if name not in ("payload_hash", "sample_index")
+    )
+    upsert = (
+        f"ON CONFLICT (payload_hash, sample_index) DO UPDATE SET {replaced}, created_at = {now} "
+        "WHERE requests.status = 'failed' RETURNING payload_hash, sample_index, request_id"
+    )
+    # SQLAlchemy's own way, VALUES with a parameter for each value, takes up to six times as long.
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        insert = f"INSERT INTO requests ({names}) VALUES ({marks}) {upsert}"
+        stored: Iterable[Sequence[Any]] = fetch_each(
+            connection, insert, [tuple(row[name] for name in columns) for row in rows]
+        )
+    else:
+        insert = (
+            f"INSERT INTO requests ({names}) SELECT {names} FROM json_populate_recordset(NULL::requests, %s) {upsert}"
+        )
+        stored = connection.exec_driver_sql(insert, (json.dumps(rows),))
     return {(payload_hash, sample_index): request_id for payload_hash, sample_index, request_id in stored}
 
 

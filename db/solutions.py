@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from stepmark.records import SolutionRecord
 
-from .bulk import bulk_insert, reserve_ids, table_of
+from .bulk import bulk_insert, is_among, reserve_ids, table_of
 from .models import Solution
 
 _SOLUTIONS = table_of(Solution)
-_CHUNK = 500
 
 
 @dataclass(slots=True)
@@ -96,10 +95,9 @@ def add_sampled_solutions(session: Session, rows: Sequence[Mapping[str, Any]]) -
         rows: Values of rows of `solutions`, all of the same columns.
     """
     requests = [row["request_id"] for row in rows]
-    there: set[int | None] = set()
-    for start in range(0, len(requests), _CHUNK):
-        chunk = requests[start : start + _CHUNK]
-        there |= set(session.scalars(sa.select(Solution.request_id).where(Solution.request_id.in_(chunk))))
+    there = set(
+        session.scalars(sa.select(Solution.request_id).where(is_among(session, Solution.request_id, requests)))
+    )
     new = {row["request_id"]: row for row in rows if row["request_id"] not in there}
     bulk_insert(session, _SOLUTIONS, list(new.values()))
     return len(new)

@@ -41,7 +41,8 @@ class Request:
     """Samples wanted of one conversation."""
 
     key: str
-    """Comes back with the answer, which joins answers to their questions; unique among those in flight."""
+    """Comes back with the answer, which joins answers to their questions; unique among those in flight. A run gives
+    the cache key (`payload_hash`), so that a seed made of it is the same when the run is resumed."""
     messages: tuple[Message, ...]
     sampling: Sampling
     sample_indices: tuple[int, ...] = (0,)

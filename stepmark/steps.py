@@ -5,7 +5,6 @@ the final answer last under `# Answer`. This is the one textual layout that the 
 exporters write and the trainer reads.
 """
 
-import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -50,16 +49,15 @@ def split_solution(text: str) -> SplitSolution:
     if headings:
         answer = text[headings[-1].end() :].strip() or None
         text = text[: headings[-1].start()]
-    starts = [match.start() for match in _STEP_LINE.finditer(text)]
-    if starts:
-        bounds = [0, *starts, len(text)]
-        parts = [text[a:b] for a, b in itertools.pairwise(bounds)]
-    elif re.search(r"\n[ \t]*\n", text.strip()):
-        parts = re.split(r"\n(?:[ \t]*\n)+", text)
-    else:
-        parts = text.split("\n")
-    bare = (bare_step(part) for part in parts)
-    return SplitSolution(tuple(step for step in bare if step), answer)
+    prefixes = list(_STEP_LINE.finditer(text))
+    if prefixes:
+        starts = [0, *(prefix.end() for prefix in prefixes)]
+        ends = [*(prefix.start() for prefix in prefixes), len(text)]
+        steps = (text[start:end].strip() for start, end in zip(starts, ends, strict=True))
+        return SplitSolution(tuple(filter(None, steps)), answer)
+    has_blank_lines = re.search(r"\n[ \t]*\n", text.strip()) is not None
+    parts = re.split(r"\n(?:[ \t]*\n)+", text) if has_blank_lines else text.split("\n")
+    return SplitSolution(tuple(filter(None, map(str.strip, parts))), answer)
 
 
 def bare_step(text: str) -> str:

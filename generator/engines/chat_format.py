@@ -6,11 +6,14 @@ Pure: whoever sends the body and brings the answer (a call at a time, a batch se
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from stepmark.engine import Failure, Request, Sample, split_reasoning
+
+_COUNTS = ("prompt_tokens", "completion_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,13 @@ class Drawn:
 
     samples: list[Sample | Failure]
     usage: Mapping[str, Any]
-    """As the server tells it; empty where it does not."""
+    """Of `read_usage`."""
 
     @property
     def n_tokens(self) -> int | None:
         """Tokens of prompt and samples, where the server tells both."""
-        used = [self.usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        return sum(used) if all(isinstance(n, int) for n in used) else None  # type: ignore[arg-type]
+        used = [self.usage[name] for name in _COUNTS if name in self.usage]
+        return sum(used) if len(used) == len(_COUNTS) else None
 
 
 @dataclass(slots=True)
@@ -50,13 +53,12 @@ class Used:
     cost_usd: float | None = None
 
     def add(self, usage: Mapping[str, Any]) -> None:
-        """Adds the `usage` of one answer."""
-        if isinstance(prompt := usage.get("prompt_tokens"), int):
-            self.n_prompt_tokens = prompt
-        if isinstance(completion := usage.get("completion_tokens"), int):
-            self.n_completion_tokens = (self.n_completion_tokens or 0) + completion
-        if isinstance(cost := usage.get("cost"), int | float):
-            self.cost_usd = (self.cost_usd or 0.0) + cost
+        """Adds what one answer used, as `read_usage` gives it."""
+        self.n_prompt_tokens = usage.get("prompt_tokens", self.n_prompt_tokens)
+        if "completion_tokens" in usage:
+            self.n_completion_tokens = (self.n_completion_tokens or 0) + usage["completion_tokens"]
+        if "cost" in usage:
+            self.cost_usd = (self.cost_usd or 0.0) + usage["cost"]
 
 
 def chat_body(model: str, request: Request, payload_hash: str, indices: Sequence[int]) -> dict[str, Any]:
@@ -142,16 +144,30 @@ def read_answer(body: bytes) -> Drawn | Trouble:
 def read_completion(data: Any) -> Drawn | Trouble:
     """Reads a parsed body, whatever it is: its samples in the order of their `index`."""
     try:
-        usage = dict(data.get("usage") or {})
+        usage = read_usage(data.get("usage") or {})
         choices = sorted(data["choices"], key=lambda choice: int(choice.get("index") or 0))
-        samples = [read_choice(choice) for choice in choices]
+        n_tokens = usage.get("completion_tokens") if len(choices) == 1 else None
+        samples = [read_choice(choice, n_tokens) for choice in choices]
     except (ValueError, TypeError, KeyError, AttributeError) as err:
         return _no_completion(err, json.dumps(data)[:200])
     if not samples:
         return Trouble(Failure("wrong_count", "the answer holds no choices"), is_passing=True)
-    if len(samples) == 1 and isinstance(samples[0], Sample):
-        samples = [replace(samples[0], n_tokens=usage.get("completion_tokens"))]
     return Drawn(samples, usage)
+
+
+def read_usage(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The `prompt_tokens`, `completion_tokens` and `cost` that a server tells; what is no such number is left out.
+
+    Raises:
+        AttributeError: It is no object.
+
+    >>> read_usage({"prompt_tokens": 9, "completion_tokens": "many", "cost": float("nan"), "total_tokens": 9})
+    {'prompt_tokens': 9}
+    """
+    usage = {name: n for name in _COUNTS if type(n := given.get(name)) is int and 0 <= n < 2**31}
+    cost = given.get("cost")
+    is_known = isinstance(cost, int | float) and not isinstance(cost, bool) and math.isfinite(cost)
+    return usage | {"cost": cost} if is_known else usage
 
 
 def _no_completion(err: Exception, start: str) -> Trouble:
@@ -159,8 +175,8 @@ def _no_completion(err: Exception, start: str) -> Trouble:
     return Trouble(Failure("malformed", message), is_passing=True)
 
 
-def read_choice(choice: Mapping[str, Any]) -> Sample | Failure:
-    """Reads one choice; a refusal is a failure.
+def read_choice(choice: Mapping[str, Any], n_tokens: int | None = None) -> Sample | Failure:
+    """Reads one choice of so many tokens, where that is known; a refusal is a failure.
 
     Raises:
         TypeError, KeyError, AttributeError: It is no choice.
@@ -176,4 +192,4 @@ def read_choice(choice: Mapping[str, Any]) -> Sample | Failure:
         raise TypeError(f"content is {content!r}")
     if reasoning is None:
         reasoning, content = split_reasoning(content)
-    return Sample(content, finish_reason, reasoning=reasoning)
+    return Sample(content, finish_reason, n_tokens, reasoning)

@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import aiohttp
 
-from stepmark.engine import Completion, EngineIdentity, Failure, Request, Sample, payload_hash
+from stepmark.engine import Completion, EngineIdentity, Failure, Request, Sample
 from stepmark.errors import SettingsError
 
 from .chat_format import Drawn, Trouble, Used, chat_body, read_answer, read_status
@@ -52,7 +52,6 @@ class _Asking:
     """A request in the making."""
 
     request: Request
-    payload_hash: str
     n_chars: int
     started_at: float = math.inf
     """When its first call was sent."""
@@ -231,7 +230,7 @@ class OpenAIEngine:
 
     async def _answer(self, request: Request) -> Completion:
         n_chars = sum(len(message.content) for message in request.messages)
-        asking = _Asking(request, payload_hash(self.identity, request.messages, request.sampling), n_chars)
+        asking = _Asking(request, n_chars)
         samples = await self._draw(asking, request.sample_indices)
         return Completion(
             tuple(self._without_secrets(sample) if isinstance(sample, Failure) else sample for sample in samples),
@@ -261,7 +260,7 @@ class OpenAIEngine:
 
     async def _call(self, asking: _Asking, indices: Sequence[int]) -> list[Sample | Failure] | Failure:
         """Asks for these samples until an answer comes; it holds at least one, and may hold fewer than asked."""
-        body = json.dumps(chat_body(self.identity.model, asking.request, asking.payload_hash, indices)).encode()
+        body = json.dumps(chat_body(self.identity.model, asking.request, asking.request.key, indices)).encode()
         first_at = troubled_at = math.inf
         attempt = 0
         while True:
@@ -338,8 +337,8 @@ class OpenAIEngine:
         self._admit()
 
     def _learn(self, asking: _Asking, drawn: Drawn) -> None:
-        prompt, sampled = drawn.usage.get("prompt_tokens"), drawn.usage.get("completion_tokens")
-        if isinstance(prompt, int) and isinstance(sampled, int):
+        if drawn.n_tokens is not None:
+            prompt, sampled = drawn.usage["prompt_tokens"], drawn.usage["completion_tokens"]
             self._tokens.learn(asking.n_chars, len(drawn.samples), prompt, sampled)
 
     async def _admitted(self, n_tokens: int, *, is_first: bool) -> Started:
