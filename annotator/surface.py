@@ -5,8 +5,8 @@ that the browser can drop it; the answers of one session are repeated until the 
 Streamlit may hand several of our messages to the browser as one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +17,8 @@ from db.guidelines import bodies_of
 from db.own_settings import keep_keys, own_keys
 from db.queue import counts_for
 from db.tasks import ClaimedTask, Pool, claim_tasks, heartbeat, submit, workable_pools
+from stepmark.confirmation import STEP_LABELS
+from stepmark.evidence import Evidence
 
 from .assets import component_url, find_katex, style_sheet
 from .guideline import DEFAULT as GUIDELINE
@@ -108,7 +110,6 @@ def with_evidence(workplace: Workplace, tasks: Sequence[ClaimedTask]) -> list[di
 
     Pairs have none: their solutions' outcomes are there already. Nor has an entry test, which helps nobody.
     """
-    evidence_of: Callable[..., Mapping[int, Any]] | None = getattr(workplace, "evidence", None)
     shown = {
         task.task_id: task.solution_ids[0]
         for task in tasks
@@ -116,19 +117,33 @@ def with_evidence(workplace: Workplace, tasks: Sequence[ClaimedTask]) -> list[di
         and task.purpose != "entry"
         and (task.project.shows_evidence or task.mode == "verify")
     }
-    found: Mapping[int, Any] = {}
-    if evidence_of is not None and shown:
-        found = evidence_of(workplace.engine, sorted(set(shown.values())))
+    found: Mapping[int, Evidence] = {}
+    if workplace.evidence is not None and shown:
+        found = workplace.evidence(workplace.engine, sorted(set(shown.values())))
     plain: list[dict[str, Any]] = []
     for task in tasks:
         data = asdict(task)
         del data["solution_ids"]
         data["project"]["guideline"] = task.project.guideline or GUIDELINE.version
         evidence = found.get(shown.get(task.task_id, 0))
-        data["evidence"] = asdict(evidence) if is_dataclass(evidence) and not isinstance(evidence, type) else evidence
+        data["evidence"] = None if evidence is None else asdict(_without_labels_of_others(evidence))
         data["evidence_before"] = task.evidence_before and evidence is not None and task.mode != "verify"
         plain.append(data)
     return plain
+
+
+def _without_labels_of_others(evidence: Evidence) -> Evidence:
+    """Leaves out that a verdict is right where step labels say so: annotators label independently of each other."""
+    hidden: dict[str, Any] = {"is_confirmed": None, "confirmation_rule": None}
+    return replace(
+        evidence,
+        opinions=tuple(
+            replace(one, **hidden) if one.confirmation_rule == STEP_LABELS else one for one in evidence.opinions
+        ),
+        applications=tuple(
+            replace(one, **hidden) if one.confirmation_rule == STEP_LABELS else one for one in evidence.applications
+        ),
+    )
 
 
 def take(workplace: Workplace, message: object) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ A process serves either the one annotator it was started for, or whoever signs i
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import sqlalchemy as sa
 import streamlit as st
@@ -16,6 +16,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from db import sign_ins
 from db.sign_ins import SignedIn
+from stepmark.evidence import Evidence
 
 from .signin.door import INVITATION, SIGN_IN, Door, is_allowed
 
@@ -24,7 +25,7 @@ HELD_TASKS = 2
 """The task on screen, and the next one, so that it appears at once."""
 
 
-EvidenceOf: TypeAlias = Callable[[sa.Engine, Collection[int]], Mapping[int, Any]]
+EvidenceOf: TypeAlias = Callable[[sa.Engine, Collection[int]], Mapping[int, Evidence]]
 """Finds what is known beside the steps of solutions, by id (`stepmark.flows.evidence.evidence_of`)."""
 
 

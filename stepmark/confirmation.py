@@ -30,7 +30,7 @@ META = "critique judged"
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Known:
     """What is known of a solution, apart from the critic's verdict."""
 
     labelled_right: bool | None = None
@@ -52,12 +52,12 @@ class Confirmation:
     """What decided; None where nothing did, so that it is looked at again."""
 
 
-def confirm(word: Word, evidence: Evidence) -> Confirmation:
+def confirm(word: Word, evidence: Known) -> Confirmation:
     """Holds a verdict against what is known, by the order of this module.
 
-    >>> confirm("fail", Evidence(outcome=True)), confirm("fail", Evidence(labelled_right=False, outcome=True))
+    >>> confirm("fail", Known(outcome=True)), confirm("fail", Known(labelled_right=False, outcome=True))
     (Confirmation(is_confirmed=False, rule='outcome'), Confirmation(is_confirmed=True, rule='step labels'))
-    >>> confirm("fail", Evidence(outcome=True, on_variant=True, carried_right=False))
+    >>> confirm("fail", Known(outcome=True, on_variant=True, carried_right=False))
     Confirmation(is_confirmed=True, rule='variant answer')
     """
     if word == "unreadable":
@@ -70,7 +70,7 @@ def confirm(word: Word, evidence: Evidence) -> Confirmation:
     return Confirmation((word == "pass") == truth, rule)
 
 
-def _truth(evidence: Evidence) -> tuple[bool | None, str | None]:
+def _truth(evidence: Known) -> tuple[bool | None, str | None]:
     """Whether the solution holds, and what says so."""
     if evidence.labelled_right is False:
         return False, STEP_LABELS

@@ -13,8 +13,7 @@ from db.critiques import VariantProblem
 from db.evidence import AppliedTo, StoredCritique, StoredEvidence, StoredValue, stored_evidence
 from stepmark.answers.pool import compare_inline
 from stepmark.arithmetic import check_arithmetic
-from stepmark.confirmation import Evidence as Known
-from stepmark.confirmation import confirm
+from stepmark.confirmation import Known, confirm
 from stepmark.evidence import (
     Application,
     CarriedOver,

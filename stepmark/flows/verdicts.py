@@ -19,7 +19,7 @@ from stepmark.confirmation import (
     STEP_LABELS,
     UNREADABLE,
     Confirmation,
-    Evidence,
+    Known,
     VerdictQuality,
     confirm,
     confirm_meta,
@@ -106,7 +106,7 @@ def verify_verdicts(engine: sa.Engine, *, again: bool = False, progress: Progres
     return report
 
 
-Confirmed = tuple[VerdictToConfirm, Evidence | None, Confirmation]
+Confirmed = tuple[VerdictToConfirm, Known | None, Confirmation]
 
 
 def _metas(batch: Sequence[VerdictToConfirm]) -> Iterator[Confirmed]:
@@ -122,7 +122,7 @@ def _confirmed(batch: Sequence[VerdictToConfirm], verifier: AnswerVerifier) -> I
     )
     reached = {critique_id: comparison.outcome for critique_id, comparison in verifier.verify(pairs)}
     for item in batch:
-        evidence = Evidence(
+        evidence = Known(
             labelled_right=_labelled_right(item.labels),
             outcome=item.outcome,
             on_variant=item.on_variant,
@@ -155,7 +155,7 @@ def _word(item: VerdictToConfirm) -> Word:
     return "pass" if item.verdict == "pass" else "fail" if item.verdict == "fail" else "unreadable"
 
 
-def _count(report: VerdictReport, item: VerdictToConfirm, evidence: Evidence | None, found: Confirmation) -> None:
+def _count(report: VerdictReport, item: VerdictToConfirm, evidence: Known | None, found: Confirmation) -> None:
     report.n_read += 1
     quality = report.quality.setdefault(item.kind, VerdictQuality())
     if found.is_confirmed is None:

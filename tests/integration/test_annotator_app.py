@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from db.models import Annotation, Draft, Membership, Problem, ProblemSource, Pro
 from db.projects import create_project
 from db.tasks import CritiqueAnswer, PairAnswer, Submission, add_tasks, claim_tasks
 from stepmark.errors import SettingsError
+from stepmark.evidence import Evidence, Opinion
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,20 +190,21 @@ def test_a_draft_is_kept_for_another_browser_newest_first_until_the_answer(workp
         assert session.scalar(sa.select(sa.func.count()).select_from(Draft)) == 0
 
 
-def test_evidence_is_attached_where_the_project_shows_it(workplace: Workplace) -> None:
+def test_evidence_is_attached_where_the_project_shows_it_and_hides_what_other_people_said(
+    workplace: Workplace,
+) -> None:
     asked: list[list[int]] = []
+    by_outcome = Opinion(1, "judge", "critic-1", "fail", 0, None, True, "outcome", "Step 1 is wrong.")
+    by_people = replace(by_outcome, critique_id=2, confirmation_rule="step labels")
 
-    def evidence_of(_engine: Any, solution_ids: list[int]) -> dict[int, Any]:
-        asked.append(solution_ids)
-        return {1: {"scores": [0.5]}}
+    def evidence_of(_engine: sa.Engine, solution_ids: Collection[int]) -> dict[int, Evidence]:
+        asked.append(list(solution_ids))
+        return {1: Evidence(1, 1, "?", None, None, (), (), (), (), (by_outcome, by_people), (), {})}
 
-    class WithEvidence(Workplace):
-        evidence = staticmethod(evidence_of)
-
-    place = WithEvidence(workplace.engine, workplace.annotator_id, "annotator-1", None)
-    first, second = surface_data(place)["tasks"]
-    assert (first["evidence"], first["evidence_before"]) == ({"scores": [0.5]}, False)
-    assert (second["evidence"], "solution_ids" in first) == (None, False)
+    first, second = surface_data(replace(workplace, evidence=evidence_of))["tasks"]
+    shown = [(one["is_confirmed"], one["confirmation_rule"]) for one in first["evidence"]["opinions"]]
+    assert shown == [(True, "outcome"), (None, None)]
+    assert (first["evidence_before"], second["evidence"], "solution_ids" in first) == (False, None, False)
     assert asked == [[1, 2]]
 
 

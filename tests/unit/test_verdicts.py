@@ -14,7 +14,7 @@ from stepmark.confirmation import (
     UNREADABLE,
     VARIANT_ANSWER,
     Confirmation,
-    Evidence,
+    Known,
     confirm,
     measure_verdicts,
 )
@@ -163,7 +163,7 @@ def test_the_vote_goes_to_the_step_that_most_name_and_a_tie_to_the_first() -> No
     assert vote([unreadable("no box")]) == unreadable("no readable vote")
 
 
-LABELLED_RIGHT, LABELLED_WRONG = Evidence(labelled_right=True), Evidence(labelled_right=False, outcome=True)
+LABELLED_RIGHT, LABELLED_WRONG = Known(labelled_right=True), Known(labelled_right=False, outcome=True)
 
 
 @pytest.mark.parametrize(
@@ -171,17 +171,17 @@ LABELLED_RIGHT, LABELLED_WRONG = Evidence(labelled_right=True), Evidence(labelle
     [
         (LABELLED_RIGHT, True, False, STEP_LABELS),
         (LABELLED_WRONG, False, True, STEP_LABELS),
-        (Evidence(labelled_right=True, outcome=False), False, True, OUTCOME),
-        (Evidence(outcome=False), False, True, OUTCOME),
-        (Evidence(outcome=True), True, False, OUTCOME),
-        (Evidence(outcome=False, on_variant=True, carried_right=True), False, True, OUTCOME),
-        (Evidence(outcome=True, on_variant=True, carried_right=True), True, False, VARIANT_ANSWER),
-        (Evidence(outcome=True, on_variant=True, carried_right=False), False, True, VARIANT_ANSWER),
-        (Evidence(labelled_right=True, outcome=True, on_variant=True, carried_right=False), True, False, STEP_LABELS),
+        (Known(labelled_right=True, outcome=False), False, True, OUTCOME),
+        (Known(outcome=False), False, True, OUTCOME),
+        (Known(outcome=True), True, False, OUTCOME),
+        (Known(outcome=False, on_variant=True, carried_right=True), False, True, OUTCOME),
+        (Known(outcome=True, on_variant=True, carried_right=True), True, False, VARIANT_ANSWER),
+        (Known(outcome=True, on_variant=True, carried_right=False), False, True, VARIANT_ANSWER),
+        (Known(labelled_right=True, outcome=True, on_variant=True, carried_right=False), True, False, STEP_LABELS),
     ],
 )
 def test_a_verdict_is_confirmed_by_the_strongest_that_is_known(
-    evidence: Evidence, when_pass: bool, when_fail: bool, rule: str
+    evidence: Known, when_pass: bool, when_fail: bool, rule: str
 ) -> None:
     assert confirm("pass", evidence) == Confirmation(when_pass, rule)
     assert confirm("fail", evidence) == Confirmation(when_fail, rule)
@@ -189,11 +189,11 @@ def test_a_verdict_is_confirmed_by_the_strongest_that_is_known(
 
 
 def test_what_nothing_decides_stays_unknown() -> None:
-    assert confirm("pass", Evidence()).is_confirmed is None
+    assert confirm("pass", Known()).is_confirmed is None
     # A right answer to the original says nothing against a critic who carried the chain badly, or not at all.
-    carried_badly = Evidence(outcome=True, on_variant=True)
+    carried_badly = Known(outcome=True, on_variant=True)
     assert confirm("fail", carried_badly) == Confirmation(None, None)
-    not_carried = Evidence(outcome=True, on_variant=True, reached_answer=False)
+    not_carried = Known(outcome=True, on_variant=True, reached_answer=False)
     assert confirm("fail", not_carried) == Confirmation(True, NOT_CARRIED)
     assert confirm("pass", not_carried) == Confirmation(None, None)
 
