@@ -307,3 +307,11 @@ def test_practice_shows_the_known_answer_and_a_task_comes_back_with_a_note(lab: 
     press(page, "3", "1", "Enter")
     second = answer(lab, after=practised.annotation_id)
     assert (second.task_id, second.first_error) == (first.task_id, 1)
+
+
+def test_a_page_opened_by_its_address_finds_its_server_at_once(lab: Lab, watch: Any, make: Make) -> None:
+    version = f"opened-{newest(lab)}-{time.monotonic_ns()}"
+    add_guideline(lab.engine, version, {"sections": [{"title": "Ours", "kind": None, "rules": ["Ask first."]}]})
+    make("rules", guideline=version)
+    page = watch(lab).open("/guidelines", wait_for="text=Ask first.")
+    expect(page.get_by_role("heading", name="Guidelines")).to_be_visible()
