@@ -29,6 +29,7 @@ from db.sign_ins import SignedIn
 from stepmark.errors import SettingsError
 
 from .assets import COMPONENT, component_url, find_katex
+from .front_page import front_routes
 from .pages import PAGES
 from .signin.door import Door
 from .signin.guard import Guard
@@ -115,6 +116,7 @@ def routes(door: Door | None = None, provider: Provider | None = None) -> list[B
     found: list[BaseRoute] = [
         Route("/stepmark/health", health),
         Mount(component_url(), StaticFiles(directory=COMPONENT)),
+        *front_routes(),
     ]
     katex = find_katex()
     if katex is not None and katex.directory is not None:

@@ -228,7 +228,7 @@ class Surface {
     const text = isWaiting
       ? "Fetching the next task."
       : isPaused
-        ? "Why stands above. You can practise all the same."
+        ? "The reason stands above. You can still practise."
         : left > 0
         ? `The last ${left === 1 ? "task is" : `${left} tasks are`} in other people's hands. This page looks again by itself.`
         : answered

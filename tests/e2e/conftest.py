@@ -9,7 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,13 @@ class Watched:
 @pytest.fixture
 def watch(browser: Browser) -> Iterator[Any]:
     """Opens watched pages: `watch(lab, color_scheme="dark", ...)`; at the end nothing may have been complained of."""
+    with watching(browser) as open_page:
+        yield open_page
+
+
+@contextmanager
+def watching(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """The same for pages that live as long as several tests."""
     opened: list[tuple[BrowserContext, Watched]] = []
 
     def open_page(lab: Lab, **options: Any) -> Watched:

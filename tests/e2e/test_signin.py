@@ -1,5 +1,6 @@
 """Signing in by keyboard in a real browser, labelling a task, and being led out."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,8 +9,10 @@ from playwright.sync_api import expect
 
 from db import accounts, invitations, sign_ins
 from db.annotators import find_or_create_annotator
+from db.own_settings import own_keys
 
 from .conftest import Item, Lab
+from .test_labelling import press
 
 PASSWORD = "three brown horses"
 TASK = Item(r"What is $\frac{1}{2} + \frac{1}{2}$?", "1", (r"The sum is $\frac{2}{2} = 1$.",), "1", source="made")
@@ -35,11 +38,21 @@ def test_a_person_signs_in_by_keyboard_labels_a_task_and_is_led_out(guarded: Lab
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_selector(".sm-card .katex", timeout=30_000)
-    page.keyboard.press("g")
-    page.keyboard.press("Enter")
+    page.keyboard.press("?")
+    page.locator("[data-action=restGood]").click()
+    page.keyboard.press("y")
+    expect(page.locator("[data-action=restGood] kbd")).to_have_text("y")
+    annotator_id = find_or_create_annotator(guarded.engine, "annotator-1")
+    end = time.monotonic() + 20
+    while own_keys(guarded.engine, annotator_id) != {"restGood": ["y"]}:
+        assert time.monotonic() < end, "the own key did not arrive"
+        time.sleep(0.05)
+    page.evaluate("localStorage.clear()")  # as another browser has it
+    page.reload()
+    page.wait_for_selector(".sm-card .katex", timeout=30_000)
+    press(page, "y", "Enter")
     expect(page.locator(".sm-empty h2")).to_have_text("All done")
     [(row, labels)] = guarded.wait_for(1)
-    annotator_id = find_or_create_annotator(guarded.engine, "annotator-1")
     assert (row.annotator_id, labels) == (annotator_id, {0: 1, 1: 1})
     watched.is_server_down = True  # Streamlit warns of the closed WebSocket
     sign_ins.sign_out_everywhere(guarded.engine, annotator_id)

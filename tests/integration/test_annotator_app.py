@@ -346,6 +346,9 @@ def test_health_and_the_surfaces_files_are_served(workplace: Workplace) -> None:
         module = client.get(f"{component_url()}/surface.js")
         assert (module.status_code, module.headers["content-type"].split(";")[0]) == (200, "text/javascript")
         assert client.get(f"{component_url()}/../app.py").status_code == 404
+        page = client.get("/progress").text
+        assert page.index('src="/stepmark/origin.js"') < page.index('type="module"')
+        assert "BACKEND_BASE_URL" in client.get("/stepmark/origin.js").text
 
 
 def test_katex_is_the_installed_one_or_else_streamlits(tmp_path: Path) -> None:
