@@ -17,13 +17,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from db.connect import open_database, reading, writing
 from db.models import Annotation, Claim, Problem, ProblemSource, Solution, StepLabel, Task
 from db.tasks import add_tasks
 
 ROOT = Path(__file__).parents[2]
+
+expect.set_options(timeout=20_000)  # of a machine with other work; what comes soon is not waited for
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
     "--headless=new",

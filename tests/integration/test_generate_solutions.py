@@ -278,21 +278,21 @@ def test_a_dry_run_counts_and_writes_nothing(database: sa.Engine) -> None:
         assert len(session.scalars(sa.select(Run)).all()) == 1
 
 
-def test_two_processes_that_store_the_same_sample_store_it_once(database: sa.Engine) -> None:
+def test_two_runs_that_store_the_same_sample_store_it_once(database: sa.Engine) -> None:
     add_problems(database, ["a", "b"])
 
     class Late(FakeEngine):
-        """While its answers are under way, another process asks and stores the same."""
+        """While its answers are under way, a run of more samples asks for the same ones too, and stores them."""
 
         def answer(
             self, requests: Iterable[Request | None]
         ) -> Generator[tuple[Request, Completion] | None, None, None]:
             answers = list(super().answer(requests))
-            generate(database, FakeEngine())
+            generate(database, FakeEngine(), n=4)
             yield from answers
 
     assert generate(database, Late()).status == "done"
-    assert len(stored(database)) == 6
+    assert len(stored(database)) == 8
 
 
 def test_a_prompt_without_its_place_is_refused(tmp_path: Path) -> None:

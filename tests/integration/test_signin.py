@@ -25,6 +25,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from annotator.app import middleware, routes
+from annotator.pages import PAGES
 from annotator.signin.door import Door
 from annotator.signin.throttle import Throttle
 from annotator.workplace import Workplace, open_door, open_workplace
@@ -308,7 +309,7 @@ def test_a_role_is_held_to_by_the_guard_and_the_navigation_and_changes_at_once(t
         assert "page_not_found" in {message.WhichOneof("type") for message in found}
         accounts.change_role(team.engine, annotator_id, "admin")
         found = run(websocket, "people")
-        assert pages_in(found) == ["Label", "Progress", "Guidelines", "People", "Account"]
+        assert pages_in(found) == [page.title for page in PAGES]
         assert "page_not_found" not in {message.WhichOneof("type") for message in found}
     assert httpx.get(f"{address}/people", headers=cookie).status_code == 200
 
