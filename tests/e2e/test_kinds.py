@@ -289,6 +289,7 @@ def test_practice_shows_the_known_answer_and_a_task_comes_back_with_a_note(lab: 
     look(page)
     press(page, "g", "Enter")
     [(first, _)] = lab.wait_for(1)
+    press(page, "Enter")  # past the evidence
     expect(page.locator(".sm-empty h2")).to_have_text("All done")
     page.get_by_role("button", name="Practise on a known task").click()
     expect(page.locator(".sm-banner")).to_contain_text("ractice")
