@@ -176,8 +176,12 @@ def test_a_step_is_verified_before_the_models_are_seen(lab: Lab, page: Page, mak
     add_tasks(lab.engine, [Wanted(wrong)], project_id=make("verify", mode="verify"))
     look(page)
     press(page, "3", "1", "Enter")
+    expect(page.locator(".sm-sheet")).to_have_class(re.compile("has-evidence"))
+    press(page, "Enter")
     row = answer(lab, after=start)
-    assert (row.mode, row.finish_reason, row.first_error, row.suggestion_shown) == ("verify", "found_error", 1, False)
+    assert (row.mode, row.finish_reason, row.first_error, row.suggestion_shown) == ("verify", "found_error", 1, True)
+    assert row.extra is not None
+    assert row.extra["labels_before"] == [1, -1, None, None, None]
     row = correct(lab, page, row, "k", "k", "1")
     assert row.first_error == 0
 
@@ -285,6 +289,7 @@ def test_practice_shows_the_known_answer_and_a_task_comes_back_with_a_note(lab: 
     look(page)
     press(page, "g", "Enter")
     [(first, _)] = lab.wait_for(1)
+    press(page, "Enter")  # past the evidence
     expect(page.locator(".sm-empty h2")).to_have_text("All done")
     page.get_by_role("button", name="Practise on a known task").click()
     expect(page.locator(".sm-banner")).to_contain_text("ractice")

@@ -50,7 +50,7 @@ def test_a_person_signs_in_by_keyboard_labels_a_task_and_is_led_out(guarded: Lab
     page.evaluate("localStorage.clear()")  # as another browser has it
     page.reload()
     page.wait_for_selector(".sm-card .katex", timeout=30_000)
-    press(page, "y", "Enter")
+    press(page, "y", "Enter", "Enter")  # and past the evidence
     expect(page.locator(".sm-empty h2")).to_have_text("All done")
     [(row, labels)] = guarded.wait_for(1)
     assert (row.annotator_id, labels) == (annotator_id, {0: 1, 1: 1})
