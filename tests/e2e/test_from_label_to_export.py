@@ -14,7 +14,7 @@ from db.connect import reading
 from db.models import Annotator
 
 from .conftest import ROOT, Lab
-from .test_labelling import press
+from .test_labelling import go_on, press
 
 DATA = ROOT / "examples" / "data"
 SOLUTIONS = DATA / "gsm8k_model_solutions" / "example_model_solutions.jsonl"
@@ -61,8 +61,10 @@ def test_what_a_person_labels_by_keys_is_what_the_exported_set_says(tmp_path: Pa
     expect(page.locator(".sm-problem")).to_contain_text("Janet’s ducks lay 16 eggs per day")
     expect(page.locator(".sm-card").nth(1)).to_contain_text("16 * 7 = 112 eggs")
     press(page, "3", "1", "Enter")  # good, bad, send
+    go_on(page)
     expect(page.locator(".sm-problem")).to_contain_text("Charleston has 4 times as many sheep")
     press(page, "g", "Enter")  # all good, send
+    go_on(page)
     expect(page.locator(".sm-problem")).not_to_contain_text("Charleston")
     lab.wait_for(2)
     (state,) = answer("queue", "show", *database)

@@ -1,6 +1,7 @@
 """Labelling in a real browser, from the keyboard to the rows in the database."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,12 @@ def press(page: Page, *keys: str) -> None:
             page.keyboard.press(key)
 
 
+def go_on(page: Page) -> None:
+    """From a task that is answered, and stands there with its evidence, to the next."""
+    expect(page.locator(".sm-sheet")).to_have_class(re.compile("is-answered"))
+    page.keyboard.press("Enter")
+
+
 def test_a_task_is_labelled_by_keys_alone_and_the_next_one_appears(lab: Lab, watch: Any) -> None:
     lab.queue(DUCKS, RIGHT_DUCKS)
     page = watch(lab).open()
@@ -78,10 +85,12 @@ def test_a_task_is_labelled_by_keys_alone_and_the_next_one_appears(lab: Lab, wat
     expect(page.locator(".sm-card.is-after")).to_have_count(3)
     expect(page.locator(".sm-message")).to_have_text("First error: step 2. Ready to submit.")
     press(page, "Enter")
+    go_on(page)
     expect(page.locator(".sm-card").first).to_contain_text("Janet eats 3 duck eggs for breakfast")
     press(page, "g")
     assert labels_on(page) == ["good"] * 4
     press(page, "Enter")
+    go_on(page)
     expect(page.locator(".sm-empty h2")).to_have_text("All done")
     (first, first_labels), (second, second_labels) = lab.wait_for(2)
     assert (first.first_error, first.finish_reason, first.mode, first.guideline) == (
@@ -153,6 +162,7 @@ def test_undo_after_a_submit_comes_back_to_the_task_and_the_second_answer_supers
     lab.queue(DUCKS, RIGHT_DUCKS)
     page = watch(lab).open()
     press(page, "1", "Enter")
+    go_on(page)
     expect(page.locator(".sm-card")).to_have_count(4)
     lab.wait_for(1)
     press(page, "u")
@@ -160,7 +170,7 @@ def test_undo_after_a_submit_comes_back_to_the_task_and_the_second_answer_supers
     assert labels_on(page) == ["bad", "none", "none", "none", "none"]
     page.reload()
     expect(page.locator(".sm-banner")).to_contain_text("You have answered this task")
-    press(page, "3", "1", "Enter")
+    press(page, "3", "1", "Enter")  # the evidence was seen before: on to the next at once
     expect(page.locator(".sm-card")).to_have_count(4)
     end = time.monotonic() + 15
     while (found := lab.annotations()[0])[1] != {0: 1, 1: -1}:
@@ -223,6 +233,7 @@ def test_a_reload_and_a_look_at_another_page_keep_the_draft(lab: Lab, watch: Any
     page.wait_for_selector(".sm-card")
     assert labels_on(page) == ["good", "neutral", "none", "none", "none"]
     press(page, "u", "1", "Enter")
+    go_on(page)
     expect(page.locator(".sm-empty")).to_be_visible()
     [(row, labels)] = lab.wait_for(1)
     assert (labels, row.comment) == ({0: 1, 1: 0, 2: -1}, "half way")
@@ -349,6 +360,7 @@ def test_a_killed_server_loses_nothing(tmp_path: Path, watch: Any) -> None:
     watched.is_server_down = True
     lab.kill()
     press(page, "1", "Enter")  # answered with no server there
+    go_on(page)
     expect(page.locator(".sm-card")).to_have_count(4)  # the next task was at hand
     press(page, "3", "3")
     expect(page.locator(".sm-status")).to_have_text("1 answer on the way")
@@ -363,6 +375,7 @@ def test_a_killed_server_loses_nothing(tmp_path: Path, watch: Any) -> None:
     watched.is_server_down = False
     assert labels_on(page) == ["good", "good", "none", "none"]
     press(page, "g", "Enter")
+    go_on(page)
     expect(page.locator(".sm-card")).to_have_count(7)
     lab.wait_for(2)
     watched.is_server_down = True
@@ -377,6 +390,7 @@ def test_an_answer_that_is_refused_is_told_and_kept(lab: Lab, watch: Any) -> Non
     lab.queue(ALGEBRA)  # the lease is gone, and with it the right to answer
     press(page, "Enter")
     expect(page.locator(".sm-notice")).to_contain_text("An answer was not taken")
+    go_on(page)
     expect(page.locator(".sm-card")).to_have_count(7)  # the task that had been fetched ahead is gone too
     refused = page.evaluate("Object.entries(localStorage).find(([name]) => name.endsWith('/refused'))[1]")
     assert json.loads(refused)[0]["submission"]["labels"] == [-1, None, None, None, None]
