@@ -29,6 +29,7 @@ export function askReason(root, kind, done) {
   const own = make("input.sm-input", { type: "text", placeholder: "or in your own words", "aria-label": "Own words", maxlength: 500 });
   const finish = (reason) => {
     dialog.close();
+    dialog.remove(); // at once: its event comes later, and the next task's dialog may be asked for before
     done(reason);
   };
   const choices = reasons.map((reason, index) =>
