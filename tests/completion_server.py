@@ -85,14 +85,14 @@ class CompletionServer:
                     server.keys.add(self.headers["authorization"])
                     server._in_flight += 1
                     server.most_in_flight = max(server.most_in_flight, server._in_flight)
+                time.sleep(server.latency_s)
+                # Counted out before the answer goes: the client may send its next call before this thread runs on.
+                with server._lock:
+                    server._in_flight -= 1
                 try:
-                    time.sleep(server.latency_s)
                     self._answer(server.fault(number, body), body)
                 except OSError:
                     self.close_connection = True  # the client, or we, were killed
-                finally:
-                    with server._lock:
-                        server._in_flight -= 1
 
             def _answer(self, fault: Fault, body: dict[str, Any]) -> None:
                 if fault.is_dropped:
