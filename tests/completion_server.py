@@ -86,11 +86,11 @@ class CompletionServer:
                     server._in_flight += 1
                     server.most_in_flight = max(server.most_in_flight, server._in_flight)
                 time.sleep(server.latency_s)
-                fault = server.fault(number, body)
-                with server._lock:  # before the answer is sent: the next call may be here before this thread goes on
+                # Counted out before the answer goes: the client may send its next call before this thread runs on.
+                with server._lock:
                     server._in_flight -= 1
                 try:
-                    self._answer(fault, body)
+                    self._answer(server.fault(number, body), body)
                 except OSError:
                     self.close_connection = True  # the client, or we, were killed
 

@@ -83,11 +83,12 @@ def stepmark(url: str, n: int, concurrency: int, database_url: str) -> Callable[
 
     database = open_database(database_url, create=True)
     with writing(database) as session:
-        rows = (
-            {"statement_hash": f"{i:032x}", "family": f"{i:032x}", "statement": question(i), "kind": "original"}
-            for i in range(n)
-        )
-        bulk_insert(session, table_of(Problem), list(rows))
+        for start in range(0, n, 1000):  # in chunks: the peak of memory that is measured is to be the run's own
+            rows = [
+                {"statement_hash": f"{i:032x}", "family": f"{i:032x}", "statement": question(i), "kind": "original"}
+                for i in range(start, min(start + 1000, n))
+            ]
+            bulk_insert(session, table_of(Problem), rows)
 
     def work() -> int:
         with closing(OpenAIEngine("m", base_url=url, concurrency=concurrency)) as engine:
@@ -101,8 +102,19 @@ def stepmark(url: str, n: int, concurrency: int, database_url: str) -> Callable[
 
 
 def curator(url: str, n: int, concurrency: int) -> Callable[[], int]:
+    """Curator, which counts the tokens of each prompt.
+
+    Its tokenizer, `cl100k_base`, it would fetch from the net. It gets one of single bytes in its place, which merges
+    nothing and so can only be cheaper; the limits on tokens are out of reach either way.
+    """
     os.environ.update(TELEMETRY_ENABLED="false", CURATOR_VIEWER="false", HF_HUB_OFFLINE="1", OPENAI_API_KEY="none")
-    os.environ["CURATOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="curator-")
+    os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="true", CURATOR_CACHE_DIR=tempfile.mkdtemp(prefix="curator-"))
+    import tiktoken.registry
+
+    bytes_alone = tiktoken.Encoding(
+        "cl100k_base", pat_str=r"\S+|\s+", mergeable_ranks={bytes([i]): i for i in range(256)}, special_tokens={}
+    )
+    tiktoken.registry.ENCODINGS["cl100k_base"] = bytes_alone
     from bespokelabs import curator as library
     from datasets import Dataset
 
