@@ -72,7 +72,7 @@ def chat_body(model: str, request: Request, payload_hash: str, indices: Sequence
         "max_tokens": sampling.max_tokens,
         "n": len(indices),
         # A seed of its own for each call, or the missing samples of a resumed run would repeat the others.
-        "seed": call_seed(payload_hash, indices[0]),
+        "seed": call_seed(payload_hash, sampling.seed, indices[0]),
     }
     if sampling.stop:
         body["stop"] = list(sampling.stop)
@@ -90,9 +90,12 @@ def _response_format(json_schema: str) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def call_seed(payload_hash: str, sample_index: int) -> int:
-    """The seed of the call that asks for this sample and those after it."""
-    digest = hashlib.blake2b(f"{payload_hash}/{sample_index}".encode(), digest_size=4).digest()
+def call_seed(payload_hash: str, seed: int, sample_index: int) -> int:
+    """The seed of the call that asks for this sample and those after it.
+
+    The cache key holds the sampling's own seed already; the keys of whoever uses an engine by itself need not.
+    """
+    digest = hashlib.blake2b(f"{payload_hash}/{seed}/{sample_index}".encode(), digest_size=4).digest()
     return int.from_bytes(digest) >> 1
 
 

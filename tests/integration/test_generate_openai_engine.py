@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -89,6 +89,17 @@ def test_samples_come_in_order_with_tokens_latency_and_the_key_only_in_the_heade
     ]
     assert server.keys == {f"Bearer {KEY}"}
     assert KEY not in repr(engine.identity)
+
+
+def test_another_seed_asks_with_another_seed_whatever_the_key() -> None:
+    (request,) = ask(1)
+    another = replace(request, sampling=replace(request.sampling, seed=1))
+    with CompletionServer() as server:
+        engine = open_engine(server)
+        for one in (request, another, request):
+            answers(engine, [one])
+    first, second, again = (body["seed"] for body in server.asked)
+    assert (first == again, first == second) == (True, False)
 
 
 def test_many_answers_at_once_stay_with_their_questions_and_the_bound_holds() -> None:
