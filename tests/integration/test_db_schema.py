@@ -1,4 +1,4 @@
-"""The schema on both databases: migrations, clock, constraints, and what is refused."""
+"""The schema on both databases: migrations, clock, constraints, look-ups, and what is refused."""
 
 import datetime as dt
 from pathlib import Path
@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from db import migrate
+from db.bulk import is_among
 from db.connect import create_engine, open_database, reading, writing
 from db.models import Annotator, Problem, Solution
 from db.schema import Base, utc_now
@@ -66,6 +67,17 @@ def test_an_error_inside_a_unit_of_writing_rolls_all_of_it_back(database: sa.Eng
         session.execute(sa.insert(Annotator), two_of_one_name)
     with reading(database) as session:
         assert session.scalars(sa.select(Annotator)).all() == []
+
+
+def test_more_values_are_looked_up_than_a_statement_takes_parameters_and_none_is_cut(database: sa.Engine) -> None:
+    with writing(database) as session:
+        session.add(Problem(problem_id=1, **PROBLEM))
+        hashes = [f"{number:032x}" for number in range(100_000)]
+        found = sa.select(Problem.problem_id).where(is_among(session, Problem.statement_hash, hashes))
+        assert session.scalars(found).all() == [1]
+        assert session.scalars(sa.select(sa.true()).where(is_among(session, Problem.problem_id, []))).all() == []
+        longer = sa.select(Problem.problem_id).where(is_among(session, Problem.statement_hash, [hashes[0] + "0"]))
+        assert session.scalars(longer).all() == []
 
 
 @pytest.mark.parametrize(
