@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from stepmark.errors import InputError
 
+from .annotations import labels_of
 from .connect import reading, writing
 from .models import Adjudication, Annotation, Annotator, Event, Note, Problem, Project, Solution, StepLabel, Task
 from .notes import add_note
@@ -371,14 +372,7 @@ def _answers(session: Session, task_id: int) -> tuple[Answer, ...]:
         )
         .order_by(Annotation.annotator_id)
     ).all()
-    labels: dict[int, dict[int, int]] = {}
-    unsure: dict[int, set[int]] = {}
-    for found in session.scalars(
-        sa.select(StepLabel).where(StepLabel.annotation_id.in_([row.annotation_id for row, _, _ in rows]))
-    ):
-        labels.setdefault(found.annotation_id, {})[found.step_index] = found.label
-        if found.is_unsure:
-            unsure.setdefault(found.annotation_id, set()).add(found.step_index)
+    labels, unsure = labels_of(session, [row.annotation_id for row, _, _ in rows])
     return tuple(
         Answer(
             annotation_id=row.annotation_id,

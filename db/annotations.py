@@ -54,6 +54,19 @@ def annotator_id(session: Session, name: str, *, kind: str) -> int:
     return annotator.annotator_id
 
 
+def labels_of(
+    session: Session, annotation_ids: Sequence[int]
+) -> tuple[dict[int, dict[int, int]], dict[int, set[int]]]:
+    """The step labels of a few annotations, by annotation and step; and the steps marked as unsure."""
+    labels: dict[int, dict[int, int]] = {}
+    unsure: dict[int, set[int]] = {}
+    for found in session.scalars(sa.select(StepLabel).where(StepLabel.annotation_id.in_(annotation_ids))):
+        labels.setdefault(found.annotation_id, {})[found.step_index] = found.label
+        if found.is_unsure:
+            unsure.setdefault(found.annotation_id, set()).add(found.step_index)
+    return labels, unsure
+
+
 def add_annotations(session: Session, items: Sequence[ImportedAnnotation]) -> AddedAnnotations:
     """Adds step annotations that are not there yet; a changed one supersedes what the labeller said before."""
     added = AddedAnnotations()

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from .annotations import labels_of
 from .connect import reading
 from .models import (
     Annotation,
@@ -22,7 +23,6 @@ from .models import (
     Run,
     Score,
     Solution,
-    StepLabel,
     StepValue,
     Task,
 )
@@ -211,14 +211,7 @@ def _said(session: Session, solution_id: int) -> tuple[Said, ...]:
         .order_by(Annotation.annotation_id.desc())
         .limit(50)
     ).all()
-    labels: dict[int, dict[int, int]] = {}
-    unsure: dict[int, set[int]] = {}
-    for found in session.scalars(
-        sa.select(StepLabel).where(StepLabel.annotation_id.in_([row.annotation_id for row, _, _ in rows]))
-    ):
-        labels.setdefault(found.annotation_id, {})[found.step_index] = found.label
-        if found.is_unsure:
-            unsure.setdefault(found.annotation_id, set()).add(found.step_index)
+    labels, unsure = labels_of(session, [row.annotation_id for row, _, _ in rows])
     return tuple(
         Said(
             annotation_id=row.annotation_id,
