@@ -68,9 +68,18 @@ export function open(root, title, children) {
   const before = root.getRootNode().activeElement;
   const close = button("sm-close", { "aria-label": "Close", onclick: () => dialog.close() }, "×");
   const dialog = make("dialog.sm-dialog", { "aria-label": title, tabindex: -1, autofocus: true }, make("header", {}, make("h2", { text: title }), close), ...children);
-  dialog.addEventListener("close", () => {
+  const leave = () => {
+    if (!dialog.isConnected) return;
     dialog.remove();
     before?.focus?.({ preventScroll: true });
+  };
+  dialog.addEventListener("close", leave);
+  // The browser's own way comes later, and a key that follows at once would be lost.
+  dialog.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    dialog.close();
+    leave();
   });
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();

@@ -70,5 +70,5 @@ export function showKeys(root, keys, kind, changed) {
     drawSheet();
     sheet.querySelector(`[data-action="${name}"]`).focus();
     return say(`Set to ${signOf(keyOf(event))}.`);
-  });
+  }, true); // before the dialog's own keys
 }
