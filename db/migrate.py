@@ -85,6 +85,17 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> SchemaStatus:
     """
     if revision == "head" and (found := status(engine)).is_current:
         return found
-    with engine.execution_options(sqlite_immediate=True).begin() as connection:
-        command.upgrade(_config(connection), revision)
+    with engine.execution_options(sqlite_immediate=True).connect() as connection:
+        if engine.dialect.name == "sqlite":
+            # A table that is made anew is dropped first, which its references forbid; the setting has no effect
+            # inside a transaction, so it is of this connection, which is not used again.
+            connection.detach()
+            cursor = connection.connection.cursor()
+            cursor.execute("PRAGMA foreign_keys=OFF")
+            cursor.close()
+        with connection.begin():
+            command.upgrade(_config(connection), revision)
+            if engine.dialect.name == "sqlite":
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+                assert broken is None, f"the migration to {revision} would leave {broken} without what it refers to"
     return status(engine)

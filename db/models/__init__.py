@@ -47,6 +47,7 @@ from .labels import (
     CritiqueJudgement,
     Preference,
     StepLabel,
+    TaskAdjudication,
     WrittenStep,
 )
 from .people import (
@@ -61,7 +62,7 @@ from .people import (
     SignIn,
 )
 from .problems import ANSWER_KINDS, FLAG_KINDS, PROBLEM_KINDS, Problem, ProblemFlag, ProblemSource
-from .training import REWARD_KINDS, Export, Score
+from .training import REWARD_KINDS, Export, Score, Secret
 
 __all__ = [
     "ANNOTATION_KINDS",
@@ -112,10 +113,12 @@ __all__ = [
     "Request",
     "Run",
     "Score",
+    "Secret",
     "SignIn",
     "Solution",
     "StepLabel",
     "StepValue",
     "Task",
+    "TaskAdjudication",
     "WrittenStep",
 ]

@@ -152,17 +152,24 @@ class StepValue(Base):
 
 
 class Alternative(Base):
-    """Another step in the place of one of a solution's, sampled from the prefix before it."""
+    """Another step in the place of one of a solution's, sampled from the prefix before it or imported."""
 
     __tablename__ = "alternatives"
-    __table_args__ = (sa.UniqueConstraint("request_id", "solution_id", "step_index"),)
+    __table_args__ = (
+        sa.UniqueConstraint("request_id", "solution_id", "step_index"),
+        sa.UniqueConstraint("source", "source_key"),
+        sa.CheckConstraint("(source IS NULL) = (source_key IS NULL)", name="source_has_key"),
+        sa.CheckConstraint("(request_id IS NULL) <> (source IS NULL)", name="sampled_or_imported"),
+    )
 
     alternative_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     solution_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("solutions.solution_id"), index=True)
     step_index: Mapped[int] = mapped_column(sa.Integer)
     """0-based; the steps before it are the solution's."""
-    run_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("runs.run_id"), index=True)
-    request_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("requests.request_id"))
+    run_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("runs.run_id"), index=True)
+    request_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("requests.request_id"))
+    source: Mapped[str | None] = mapped_column(sa.String(128))
+    source_key: Mapped[str | None] = mapped_column(sa.String(256))
     text: Mapped[str] = mapped_column(sa.Text)
     """The bare step."""
     is_answer: Mapped[bool] = mapped_column(sa.Boolean, default=False)

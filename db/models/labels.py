@@ -171,3 +171,28 @@ class Adjudication(Base):
     adopted_from_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("annotations.annotation_id"), index=True)
     note: Mapped[str | None] = mapped_column(sa.Text)
     created_at: Mapped[dt.datetime] = creation_time()
+
+
+class TaskAdjudication(Base):
+    """A reviewer's decision on a pair or a critique on which labellers differ."""
+
+    __tablename__ = "task_adjudications"
+    __table_args__ = (
+        one_of("choice", PREFERENCE_CHOICES, name="choice"),
+        one_of("judgement", CRITIQUE_JUDGEMENTS, name="judgement"),
+        sa.CheckConstraint("(choice IS NULL) <> (judgement IS NULL)", name="pair_or_critique"),
+    )
+
+    task_id: Mapped[int] = mapped_column(BigId, sa.ForeignKey("tasks.task_id"), primary_key=True)
+    annotator_id: Mapped[int] = mapped_column(
+        BigId, sa.ForeignKey("annotators.annotator_id"), primary_key=True, index=True
+    )
+    choice: Mapped[str | None] = mapped_column(sa.String(16))
+    """Of a pair, in the pair's order."""
+    judgement: Mapped[str | None] = mapped_column(sa.String(16))
+    """Of a critique."""
+    is_verdict_right: Mapped[bool | None] = mapped_column(sa.Boolean)
+    """Of a critique; None where nobody can tell."""
+    adopted_from_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("annotations.annotation_id"), index=True)
+    note: Mapped[str | None] = mapped_column(sa.Text)
+    created_at: Mapped[dt.datetime] = creation_time()

@@ -45,3 +45,13 @@ class Export(Base):
     counts: Mapped[dict[str, Any]] = mapped_column(Json)
     manifest_sha256: Mapped[str] = mapped_column(sa.String(64))
     created_at: Mapped[dt.datetime] = creation_time()
+
+
+class Secret(Base):
+    """A random text of this database alone, such as the salt of pseudonyms; made when it is first asked for."""
+
+    __tablename__ = "secrets"
+
+    name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(sa.String(64))
+    created_at: Mapped[dt.datetime] = creation_time()

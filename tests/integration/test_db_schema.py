@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from db import migrate
 from db.bulk import is_among
 from db.connect import create_engine, open_database, reading, writing
-from db.models import Annotator, Problem, Solution
+from db.models import Alternative, AlternativeLabel, Annotator, Problem, Solution
 from db.schema import Base, utc_now
 from stepmark.errors import DatabaseError
 
@@ -41,6 +41,39 @@ def test_a_row_of_the_first_schema_survives_the_way_to_the_newest(database_url: 
     with reading(engine) as session:
         assert session.scalars(sa.select(Annotator.name)).all() == ["annotator-1"]
         assert session.scalars(sa.select(Problem.statement)).all() == ["What is 1 + 1?"]
+    engine.dispose()
+
+
+def test_a_table_that_is_made_anew_keeps_its_rows_and_what_refers_to_them(database_url: str) -> None:
+    engine = create_engine(database_url)
+    migrate.upgrade(engine, "0003")
+    rows = (
+        "INSERT INTO annotators (annotator_id, name, kind, role, is_active) VALUES (1, 'a', 'person', 'admin', true)",
+        "INSERT INTO problems (problem_id, statement_hash, family, statement, kind) "
+        "VALUES (1, 'h', 'f', 'What is 1 + 1?', 'original')",
+        "INSERT INTO solutions (solution_id, problem_id, source, source_key, text, text_hash, steps) "
+        "VALUES (1, 1, 's', '1', 't', 'h', '[]')",
+        "INSERT INTO runs (run_id, run_key, kind, engine, model, record, status) "
+        "VALUES (1, 'k', 'alternatives', 'openai', 'm', '{}', 'done')",
+        "INSERT INTO requests (request_id, run_id, payload_hash, sample_index, status, response) "
+        "VALUES (1, 1, 'p', 0, 'done', 'r')",
+        "INSERT INTO alternatives (alternative_id, solution_id, step_index, run_id, request_id, text, is_answer) "
+        "VALUES (1, 1, 0, 1, 1, 'another step', false)",
+        "INSERT INTO annotations (annotation_id, submission_id, kind, annotator_id, solution_id) "
+        "VALUES (1, 'x', 'steps', 1, 1)",
+        "INSERT INTO alternative_labels (annotation_id, alternative_id, label, is_chosen) VALUES (1, 1, -1, false)",
+    )
+    with engine.begin() as connection:
+        for row in rows:
+            connection.exec_driver_sql(row)
+    migrate.upgrade(engine)
+    with reading(engine) as session:
+        labelled = sa.select(Alternative.text, AlternativeLabel.label).join(
+            AlternativeLabel, AlternativeLabel.alternative_id == Alternative.alternative_id
+        )
+        assert session.execute(labelled).all() == [("another step", -1)]
+    with pytest.raises(sa.exc.IntegrityError), writing(engine) as session:
+        session.execute(sa.insert(AlternativeLabel).values(annotation_id=1, alternative_id=99, label=1))
     engine.dispose()
 
 
