@@ -181,11 +181,15 @@ def _no_completion(err: Exception, start: str) -> Trouble:
 def read_choice(choice: Mapping[str, Any], n_tokens: int | None = None) -> Sample | Failure:
     """Reads one choice of so many tokens, where that is known; a refusal is a failure.
 
+    >>> read_choice({"message": {"content": "7"}, "finish_reason": "stopped since the answer was complete"})
+    Sample(text='7', finish_reason='stopped since the answer was com', n_tokens=None, reasoning=None)
+
     Raises:
         TypeError, KeyError, AttributeError: It is no choice.
     """
     message = choice["message"]
-    content, finish_reason = message.get("content"), choice.get("finish_reason") or "stop"
+    # Two or three words are known; a server that says a sentence must not keep the answer from being stored.
+    content, finish_reason = message.get("content"), str(choice.get("finish_reason") or "stop")[:32]
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     if message.get("refusal") or finish_reason == "content_filter":
         return Failure("refused", str(message.get("refusal") or "the server's content filter took the answer"))
