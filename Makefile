@@ -16,7 +16,7 @@ WORKERS ?= 2
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test test-vllm check format bench bench-exports bench-generation bench-rollouts bench-annotator help clean
+.PHONY: demo app test test-vllm check format bench bench-exports bench-generation bench-rollouts bench-annotator pictures help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -63,6 +63,9 @@ bench-rollouts: $(VENV)/.dev  ## first errors by rollouts, against the exact che
 
 bench-annotator: $(VENV)/.dev  ## checked arithmetic, against the step labels of published sets (ARGS=FOLDER)
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/annotator/arithmetic.py $(ARGS)
+
+pictures: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## the documentation's pictures of the app, drawn anew (ARGS="label dashboard")
+	PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.e2e.pictures docs/images $(ARGS)
 
 clean:  ## remove what set-up and the demo made
 	rm -rf $(VENV) $(VLLM_VENV) node_modules $(DEMO)
