@@ -12,6 +12,9 @@ from stepmark.errors import StepmarkError
 SHAPES = {1: ("good", "✓"), 0: ("neutral", "◆"), -1: ("bad", "✕")}
 """Word and shape of each step label."""
 
+OUTCOMES = {True: "Final answer right", False: "Final answer wrong", None: "Outcome unknown"}
+"""A solution's outcome in words."""
+
 _CSS = """
 [data-testid="stMainBlockContainer"] { padding: 4.5rem 1.5rem 3rem; max-width: MEASURE; margin-inline: auto; }
 [data-testid="stMetricValue"] { font-variant-numeric: tabular-nums; }
@@ -27,7 +30,10 @@ _CSS = """
 .sm-scroll { overflow-x: auto; }
 .sm-matrix { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem; }
 .sm-matrix th { text-align: left; font-weight: 600; font-size: .8rem; opacity: .75; min-width: 4.5rem; }
-.sm-matrix th:first-child { min-width: 0; }
+.sm-matrix th:first-child, .sm-matrix.sm-slim th { min-width: 0; }
+.sm-matrix.sm-slim th, .sm-matrix.sm-slim td { padding: .35rem .5rem; }
+.sm-matrix.sm-slim th:first-child, .sm-matrix.sm-slim td:first-child { padding-left: 0; }
+.sm-matrix small { opacity: .65; }
 .sm-matrix th, .sm-matrix td {
   padding: .5rem .65rem; vertical-align: top;
   border-bottom: 1px solid color-mix(in srgb, currentColor 12%, transparent);
@@ -36,6 +42,8 @@ _CSS = """
 .sm-matrix td.sm-step { min-width: 16rem; }
 .sm-matrix tr.sm-differs td { background: light-dark(rgb(163 95 8 / .07), rgb(224 173 75 / .09)); }
 .sm-matrix tr.sm-here { outline: 2px solid light-dark(#3d5bd9, #8fa5ff); outline-offset: -2px; border-radius: .5rem; }
+.sm-side { display: flex; align-items: baseline; gap: .75rem; }
+.sm-side b { font-size: 1.15rem; } .sm-side span { font-size: .82rem; opacity: .7; overflow-wrap: anywhere; }
 .sm-bar {
   display: inline-flex; width: 5.5rem; height: .55rem; border-radius: .3rem; overflow: hidden; vertical-align: middle;
 }
@@ -102,11 +110,32 @@ def bar_html(parts: Mapping[int, float]) -> str:
     return f'<span class="sm-bar" role="img" aria-label="{title}" title="{title}">{cells}</span>'
 
 
-def matrix_html(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """A table of HTML cells; each row has a class. Column heads are text."""
+def matrix_html(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], *, is_slim: bool = False) -> str:
+    """A table of HTML cells; each row has a class. Column heads are text. A slim one fits a narrow column."""
     heads = "".join(f"<th>{escaped(cell).replace('-', '&#8209;')}</th>" for cell in head)
+    heads = f"<tr>{heads}</tr>" if heads else ""
     body = "".join(f'<tr class="{name}">{"".join(cells)}</tr>' for name, cells in rows)
-    return f'<div class="sm-scroll"><table class="sm-matrix"><tr>{heads}</tr>{body}</table></div>'
+    slim = " sm-slim" if is_slim else ""
+    return f'<div class="sm-scroll"><table class="sm-matrix{slim}">{heads}{body}</table></div>'
+
+
+def choose_one(label: str, options: Sequence[str], *, kept: str, words: Mapping[str, str] | None = None) -> str:
+    """A row of options, one of which is always chosen; the choice is kept in the session under a name of its own.
+
+    A widget's own state is gone once a run does not draw it.
+    """
+    before = st.session_state.get(kept)
+    chosen = st.segmented_control(
+        label,
+        options,
+        default=before if before in options else options[0],
+        format_func=lambda one: (words or {}).get(one, one),
+        label_visibility="collapsed",
+        key=f"{kept}_chosen",
+    )
+    found = chosen if chosen is not None else (before if before in options else options[0])
+    st.session_state[kept] = found
+    return found
 
 
 @contextmanager
