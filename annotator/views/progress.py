@@ -4,7 +4,9 @@ import streamlit as st
 
 from annotator.workplace import Workplace, current
 from db.notes import NoteRow, list_notes, mark_read
+from db.own_quality import GOLD_AT_ONCE, OwnQuality, own_quality
 from db.queue import progress, queue_state, recently_answered
+from stepmark.intervals import share
 
 from .reading_page import draw_text, plain, set_measure
 
@@ -33,6 +35,7 @@ def show() -> None:
     labels.metric("Step labels", f"{sum(found.by_label.values()):,}", border=True)
     pace.metric("Median time a task", "–" if found.median_s is None else f"{found.median_s:.0f} s", border=True)
     _notes(workplace)
+    _quality(workplace)
     _queue(workplace)
     if found.n_answered:
         how, what = st.columns(2)
@@ -76,6 +79,32 @@ def _note(note: NoteRow) -> None:
     st.markdown(f"**{_NOTES[note.kind]}**{task}")
     draw_text(note.text)
     st.caption(f"{plain(note.author)}, {note.created_at:%Y-%m-%d %H:%M} UTC")
+
+
+def _quality(workplace: Workplace) -> None:
+    """The own share right of tasks with a known answer, in the projects that show it."""
+    found = own_quality(workplace.engine, workplace.annotator_id)
+    if not found:
+        return
+    st.subheader("How often you were right")
+    for one in found:
+        entry, gold = st.columns(2)
+        if one.n_entry:
+            entry.metric(
+                plain(f"{one.project}: entry test"), f"{one.n_entry_right} of {one.n_entry} right", border=True
+            )
+        gold.metric(plain(f"{one.project}: tasks with a known answer"), _share_words(one), border=True)
+        between = share(one.n_gold_right, one.n_gold)
+        if between.value is not None:
+            gold.caption(f"{one.n_gold_right} of {one.n_gold}; between {between.low:.0%} and {between.high:.0%}.")
+    st.caption(
+        f"Some tasks have an answer that is known beforehand. Which ones is not said, and they count {GOLD_AT_ONCE} "
+        "at a time."
+    )
+
+
+def _share_words(one: OwnQuality) -> str:
+    return f"{one.n_gold_right / one.n_gold:.0%} right" if one.n_gold else "not yet"
 
 
 def _queue(workplace: Workplace) -> None:

@@ -396,6 +396,11 @@ def _settings_fields(row: ProjectRow) -> dict[str, Any]:
         settings["entry_pass_share"] = _share("Entry test, share to get right", now.entry_pass_share)
         below = _share("Pause below this share of gold right (0: never)", now.pause_below or 0.0)
         settings["pause_below"] = below or None
+        settings["shows_own_quality"] = st.toggle(
+            "Annotators see their own share of gold right",
+            now.shows_own_quality,
+            help="On their Progress page, five gold answers at a time, so that no single task is given away.",
+        )
         settings["min_ms_per_step"] = int(
             st.number_input("Too fast below, ms a step", 0, 60_000, now.min_ms_per_step, step=100)
         )

@@ -13,7 +13,8 @@ from db.calibration import compare_round, list_rounds, start_round
 from db.connect import reading, writing
 from db.guidelines import add_guideline
 from db.known_tasks import Known, add_known_tasks, known_counts, known_from_labels
-from db.models import Critique, KnownAnswer, Task
+from db.models import Annotation, Critique, KnownAnswer, Task
+from db.own_quality import OwnQuality, own_quality
 from db.projects import change_project
 from db.relabelling import count_stale, queue_relabel
 from db.tasks import CritiqueAnswer, PairAnswer, Wanted, add_tasks, claim_tasks, gold_score, submit
@@ -199,3 +200,39 @@ def test_known_answers_of_every_kind_are_read_from_a_file(material: sa.Engine, t
     )
     assert 'nor of a critique {"critique_id": 1, "judgement": "wrong"}' in run("pairs", '{"choice": "a"}')
     assert "known answer: choice is 'c'" in run("pairs", {"solution_id": 3, "other_solution_id": 4, "choice": "c"})
+
+
+def test_annotators_see_their_own_quality_only_where_the_project_shows_it_and_five_gold_answers_at_a_time(
+    database: sa.Engine,
+) -> None:
+    fill(database, 9)
+    me, other = (find_or_create_annotator(database, f"annotator-{number}") for number in (1, 2))
+    shown = add_project(database, "shown", settings={"shows_own_quality": True, "n_entry_tasks": 2})
+    silent = add_project(database, "silent")
+    add_known_tasks(database, shown, [Known(1, {"labels": [1]}), Known(2, {"labels": [1]})], purpose="entry")
+    wrong, right = {"labels": (-1, None, None)}, {"labels": (1, 1, 1)}
+    for said in (wrong, right):
+        [task] = claim_tasks(database, me, n=1)
+        submit(database, answer_of(task, me, **said))
+    assert own_quality(database, me) == [OwnQuality("shown", n_entry=2, n_entry_right=1)]
+    for project_id in (shown, silent):
+        added = add_known_tasks(database, project_id, [Known(id_, {"labels": [1]}) for id_ in range(3, 9)])
+        assert added.kept == 6
+    with writing(database) as session:
+        for place, task in enumerate(session.scalars(sa.select(Task).where(Task.purpose == "gold"))):
+            row = Annotation(
+                submission_id=f"gold-{place}",
+                kind="steps",
+                annotator_id=me,
+                task_id=task.task_id,
+                solution_id=task.solution_id,
+                finish_reason="skipped" if place == 0 else "solution",
+                checks=["too_fast", "missed_known_answer"] if place == 2 else None,
+            )
+            session.add(row)
+    assert own_quality(database, me) == [OwnQuality("shown", 5, 4, 2, 1)]
+    with writing(database) as session:  # the last of them is taken back: the group is not full any more
+        last = session.scalars(sa.select(Annotation).where(Annotation.submission_id == "gold-5")).one()
+        last.finish_reason = "skipped"
+    assert own_quality(database, me) == [OwnQuality("shown", 0, 0, 2, 1)]
+    assert own_quality(database, other) == []
