@@ -1,9 +1,11 @@
 """Pairs and critiques on which annotators differ: what a reviewer sees, decides, and what annotators are told."""
 
+import json
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
 from db.adjudications import (
     contested_tasks,
@@ -14,11 +16,14 @@ from db.adjudications import (
     get_whole_case,
     standing_decisions,
 )
+from db.agreement import LabelSelection
 from db.annotators import find_or_create_annotator
 from db.connect import reading, writing
+from db.decisions import WithDecisions, agreement_with_decisions
 from db.models import Critique, Event, TaskAdjudication
 from db.notes import list_notes, send_back
 from db.tasks import CritiqueAnswer, PairAnswer, Wanted, add_tasks, claim_tasks, submit
+from stepmark.cli.main import app
 from stepmark.errors import InputError
 from tests.labelling import add_project, answer_of, fill
 
@@ -151,6 +156,56 @@ def test_critiques_differ_by_judgement_or_by_what_is_said_of_the_verdict(critiqu
     again = get_whole_case(critiques, 1)
     assert again is not None
     assert [one.is_sent_back for one in again.answers] == [False, True, False]
+
+
+def test_decisions_count_as_one_more_labeller_beside_whom_each_annotator_is_held(pairs: sa.Engine) -> None:
+    """Steps: 1, 2 say good where annotator-2 decides bad; who decides is not held against the own decision."""
+    everything = LabelSelection()
+    assert agreement_with_decisions(pairs, everything) == []
+    reviewer = person(pairs, 4)
+    decide_whole(pairs, 1, reviewer_id=reviewer, choice="b")
+    decide_whole(pairs, 1, reviewer_id=reviewer, choice="a")
+    decide_whole(pairs, 2, reviewer_id=person(pairs, 2), choice="b")
+    project_id = add_project(pairs, "steps", n_wanted=3)
+    add_tasks(pairs, [(1, 0.0)], project_id=project_id)
+    for number, labels in ((1, (1, 1, 1)), (2, (1, 1, 1)), (3, (1, -1, None))):
+        me = person(pairs, number)
+        [task] = claim_tasks(pairs, me, project_id=project_id)
+        submit(pairs, answer_of(task, me, labels, suggestion_shown=number == 3))
+    decide(pairs, task.task_id, {0: 1, 1: 1}, reviewer_id=reviewer)
+    decide(pairs, task.task_id, {1: -1}, reviewer_id=person(pairs, 2))
+    assert agreement_with_decisions(pairs, everything) == [
+        WithDecisions("annotator-1", n_steps=2, n_steps_same=1, n_pairs=2, n_pairs_same=1),
+        WithDecisions("annotator-2", n_steps=1, n_steps_same=1, n_pairs=1, n_pairs_same=1),
+        WithDecisions("annotator-3", n_steps=2, n_steps_same=2, n_pairs=2, n_pairs_same=0),
+    ]
+    shown = agreement_with_decisions(pairs, LabelSelection(suggestion_shown=True))
+    assert [(one.annotator, one.n, one.n_same) for one in shown] == [("annotator-3", 2, 2)]
+    of_project = agreement_with_decisions(pairs, LabelSelection(project_id=project_id, source="sums/*"))
+    assert [(one.n_steps, one.n_pairs) for one in of_project] == [(2, 0), (1, 0), (2, 0)]
+    assert agreement_with_decisions(pairs, LabelSelection(annotator_kinds=("model",))) == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_report_on_agreement_has_the_decisions(
+    critiques: sa.Engine,
+) -> None:
+    decide_whole(critiques, 1, reviewer_id=person(critiques, 4), judgement="right")
+    url = critiques.url.render_as_string(hide_password=False)
+    command = ["agreement", "--db", url, "--suggestion", "hidden"]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.stdout.splitlines()[-4:] == [
+        "beside the decisions     critiques   same",
+        "annotator-1                      1  1.000",
+        "annotator-2                      1  0.000",
+        "annotator-3                      1  1.000",
+    ]
+    as_json = json.loads(CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False).stdout)
+    assert [(row["annotator"], row["n_critiques_same"]) for row in as_json["decisions"]] == [
+        ("annotator-1", 1),
+        ("annotator-2", 0),
+        ("annotator-3", 1),
+    ]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
