@@ -112,11 +112,11 @@ def _decisions(decided: Sequence[WithDecisions]) -> None:
                 for one in decided
             ],
             hide_index=True,
-            column_config={"as decided": st.column_config.NumberColumn(format="percent")},
+            column_config=_PERCENT,
         )
         st.caption(
-            "Of what reviewers decided on Adjudicate, how much an annotator had said as well. Tasks are decided where "
-            "people differ, and who was adopted agrees by that alone: read it to tell people apart."
+            "Of what reviewers decided on Adjudicate, how much an annotator had said as well. Tasks are decided "
+            "where people differ, and who was adopted agrees by that alone: read it to tell people apart."
         )
 
 
@@ -131,9 +131,9 @@ _DECIDED = ("steps", "pairs", "critiques")
 _SUGGESTIONS = {"All": None, "Opinion hidden": False, "Opinion shown": True}
 """Which answers count, by whether a model's opinion was on screen before them."""
 
-_PERCENT = {name: st.column_config.NumberColumn(format="percent") for name in ("the same", "the same again")} | {
-    "AC2": st.column_config.NumberColumn(format="%.2f")
-}
+_PERCENT = {
+    name: st.column_config.NumberColumn(format="percent") for name in ("the same", "the same again", "as decided")
+} | {"AC2": st.column_config.NumberColumn(format="%.2f")}
 
 
 def _figure(title: str, found: Coefficient, words: str) -> None:

@@ -151,6 +151,15 @@ def told(message: str = "") -> Iterator[None]:
         st.rerun()
 
 
+@contextmanager
+def mistakes_said() -> Iterator[None]:
+    """Says on the page what a user did wrong, where the action ends the script by itself."""
+    try:
+        yield
+    except StepmarkError as err:
+        st.error(plain(str(err)))
+
+
 def tell(message: str) -> None:
     """Keeps a message for the next run of the page."""
     st.session_state["told"] = message
