@@ -12,11 +12,11 @@ from db.projects import list_projects
 
 from . import step_case, whole_case
 from .case_page import KIND, PROJECT, open_case
-from .reading_page import choose_one, set_measure, show_told
+from .reading_page import KINDS, choose_one, set_measure, show_told
 
 _ALL = "All projects"
 _PAGE = 25
-_KINDS = {"steps": "Steps", "preference": "Pairs", "critique": "Critiques"}
+_KINDS = {kind: words.capitalize() for kind, words in KINDS.items()}
 
 
 def show() -> None:
@@ -107,7 +107,7 @@ def _row(one: Contested, kind: str) -> dict[str, object]:
         decided = {"decided": "yes" if one.n_decided else "no"}
     return {
         "task": one.task_id,
-        "agreement": one.agreement,
+        "agreement": round(one.agreement, 3),
         **decided,
         "answers": one.n_answers,
         "project": one.project or "–",

@@ -68,10 +68,10 @@ def draw_agreement(engine: sa.Engine, scope: Scope) -> None:
                 {
                     "annotator": one.annotator,
                     "with others": one.others.n,
-                    "the same": one.others.raw,
+                    "the same": _rounded(one.others.raw),
                     "AC2": one.others.ac2,
                     "again": one.itself.n,
-                    "the same again": one.itself.raw,
+                    "the same again": _rounded(one.itself.raw),
                 }
                 for one in report.annotators
             ],
@@ -84,7 +84,7 @@ def draw_agreement(engine: sa.Engine, scope: Scope) -> None:
                     "annotator": one.annotators[0],
                     "and": one.annotators[1],
                     "steps": one.agreement.n,
-                    "the same": one.agreement.raw,
+                    "the same": _rounded(one.agreement.raw),
                     "AC2": one.agreement.ac2,
                 }
                 for one in report.pairs
@@ -105,9 +105,9 @@ def _decisions(decided: Sequence[WithDecisions]) -> None:
             [
                 {
                     "annotator": one.annotator,
-                    "decided": one.n,
-                    "as decided": round(one.n_same / one.n, 3),
-                    **{f"{kind} as decided": _of(one, kind) for kind in kinds},
+                    "decided" if len(kinds) > 1 else f"{kinds[0]} decided": one.n,
+                    "as decided": _rounded(one.n_same / one.n),
+                    **({kind: _of(one, kind) for kind in kinds} if len(kinds) > 1 else {}),
                 }
                 for one in decided
             ],
@@ -118,6 +118,11 @@ def _decisions(decided: Sequence[WithDecisions]) -> None:
             "Of what reviewers decided on Adjudicate, how much an annotator had said as well. Tasks are decided "
             "where people differ, and who was adopted agrees by that alone: read it to tell people apart."
         )
+
+
+def _rounded(share: float | None) -> float | None:
+    """A share to a tenth of a percent."""
+    return None if share is None else round(share, 3)
 
 
 def _of(one: WithDecisions, kind: str) -> str:

@@ -268,14 +268,13 @@ def _tasks(workplace: Workplace, found: SolutionView) -> None:
         state = (
             f"{one.n_answers} of {one.n_wanted} answers" if one.purpose in _FILLING else f"{one.n_answers} answers"
         )
-        with st.container(horizontal=True, vertical_alignment="center"):
-            project = f" in {plain(one.project)}" if one.project else ""
-            st.caption(f"{one.task_id}: {what}{purpose}{project}, {state}", width="stretch")
-            is_offered = one.is_open and one.purpose in _FILLING
-            if is_offered and st.button("Open", key=f"open_{one.task_id}", type="tertiary"):
-                with mistakes_said():
-                    project_id = open_task(workplace.engine, workplace.annotator_id, one.task_id, lease_s=LEASE_S)
-                    show_task(one.task_id, project_id)
+        words = f"{one.task_id}: {what}{purpose}" + (f" in {one.project}" if one.project else "") + f", {state}"
+        if not (one.is_open and one.purpose in _FILLING):
+            st.caption(plain(words))
+        elif st.button(f"{plain(words)} →", key=f"open_{one.task_id}", type="tertiary", help="Label it now."):
+            with mistakes_said():
+                project_id = open_task(workplace.engine, workplace.annotator_id, one.task_id, lease_s=LEASE_S)
+                show_task(one.task_id, project_id)
 
 
 def _words(name: str) -> str:

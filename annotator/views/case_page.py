@@ -18,7 +18,10 @@ KIND, PROJECT = "adjudicate_kind", "adjudicate_project"
 _CSS = """
 .st-key-decide { position: sticky; bottom: 0; z-index: 5; padding: .75rem 0 1rem;
   background: light-dark(#fcfbf8, #14161a); border-top: 1px solid color-mix(in srgb, currentColor 14%, transparent); }
-@media (max-width: 640px) { .st-key-decide { position: static; } }
+@media (max-width: 640px) {
+  .st-key-decide { position: static; }
+  .st-key-decide [data-testid="stElementContainer"]:has([data-testid="stTextInput"]) { min-width: 100%; }
+}
 """
 
 

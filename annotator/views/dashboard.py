@@ -27,6 +27,7 @@ _FORECAST_DAYS = 14
 _ENDS = {
     "found_error": "error found",
     "solution": "no error",
+    "answered": "answered",
     "bad_problem": "bad problem",
     "give_up": "given up",
     "skipped": "skipped",

@@ -139,7 +139,7 @@ def _export(workplace: Workplace) -> None:
             ("each", "majority"),
             format_func={"each": "a row for each", "majority": "one row by their majority"}.__getitem__,
         )
-        people_only = left.toggle("Labels by people only", value=False)
+        people_only = right.toggle("Labels by people only", value=False)
         overwrite = right.toggle("Replace this set if the folder holds it")
         if not st.form_submit_button("Export", type="primary"):
             return

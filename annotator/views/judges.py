@@ -37,14 +37,13 @@ def draw_votes(votes: Sequence[SolutionVotes]) -> None:
     """The vote on a solution, where more than one verdict was given."""
     if sum(one.n_pass + one.n_fail + one.n_unreadable for one in votes) < 2:
         return
-    st.html(f'<div class="sm-eyebrow">Vote of the judges</div><div>{escaped(vote_words(votes))}</div>')
     has_unreadable = any(one.n_unreadable for one in votes)
     rows = [
         (
             "",
             [
                 f'<td><div class="sm-text">{escaped(one.critic or "unknown")}</div>'
-                f"<small>{escaped(one.kind)}</small></td>",
+                f"<small>{'' if one.kind == 'judge' else escaped(one.kind)}</small></td>",
                 f'<td class="sm-cell">{_count(one.n_fail, "bad", "✕")}</td>',
                 f'<td class="sm-cell">{_count(one.n_pass, "good", "✓")}</td>',
                 *([f'<td class="sm-cell">{one.n_unreadable or "–"}</td>'] if has_unreadable else []),
@@ -52,7 +51,8 @@ def draw_votes(votes: Sequence[SolutionVotes]) -> None:
         )
         for one in votes
     ]
-    st.html(matrix_html(["Judge", "Wrong", "Right", *(["Unread"] if has_unreadable else [])], rows, is_slim=True))
+    head = ["Judge", "Wrong", "Right", *(["Unread"] if has_unreadable else [])]
+    _draw_vote(vote_words(votes), head, rows)
 
 
 def named_html(votes: Sequence[SolutionVotes], n_segments: int) -> list[str]:
@@ -78,10 +78,8 @@ def draw_pair_votes(votes: Sequence[PairVotes]) -> None:
     for one in votes:
         for choice, count in one.choices.items():
             total[choice] = total.get(choice, 0) + count
-    said = ", ".join(
-        f"{count} {CHOICES[choice]}" for choice, count in sorted(total.items(), key=lambda item: -item[1])
-    )
-    st.html(f'<div class="sm-eyebrow">Vote of the judges</div><div>{escaped(said)}</div>')
+    most_first = sorted(total.items(), key=lambda item: -item[1])
+    said = ", ".join(f"{count} × {CHOICES[choice]}" for choice, count in most_first)
     rows = [
         (
             "",
@@ -92,7 +90,14 @@ def draw_pair_votes(votes: Sequence[PairVotes]) -> None:
         )
         for one in votes
     ]
-    st.html(matrix_html(["Judge", "Choice"], rows, is_slim=True))
+    _draw_vote(said, ["Judge", "Choice"], rows)
+
+
+def _draw_vote(words: str, head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> None:
+    st.html(
+        f'<div class="sm-eyebrow">Vote of the judges</div><div class="sm-vote">{escaped(words)}</div>'
+        + matrix_html(head, rows, is_slim=True)
+    )
 
 
 def _named(votes: Sequence[SolutionVotes]) -> dict[int, int]:

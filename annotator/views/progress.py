@@ -4,15 +4,16 @@ import streamlit as st
 
 from annotator.workplace import Workplace, current
 from db.notes import NoteRow, list_notes, mark_read
-from db.own_quality import GOLD_AT_ONCE, OwnQuality, own_quality
+from db.own_quality import GOLD_AT_ONCE, own_quality
 from db.queue import progress, queue_state, recently_answered
 from stepmark.intervals import share
 
-from .reading_page import draw_text, plain, set_measure
+from .reading_page import KINDS, draw_text, plain, set_measure
 
 _REASONS = {
     "found_error": "error found",
     "solution": "no error",
+    "answered": "answered",
     "bad_problem": "bad problem",
     "give_up": "given up",
     "skipped": "skipped",
@@ -88,23 +89,23 @@ def _quality(workplace: Workplace) -> None:
         return
     st.subheader("How often you were right")
     for one in found:
-        entry, gold = st.columns(2)
+        st.markdown(f"**{plain(one.project)}**")
+        figures = []
         if one.n_entry:
-            entry.metric(
-                plain(f"{one.project}: entry test"), f"{one.n_entry_right} of {one.n_entry} right", border=True
-            )
-        gold.metric(plain(f"{one.project}: tasks with a known answer"), _share_words(one), border=True)
+            figures.append(("Entry test", f"{one.n_entry_right} of {one.n_entry}", ""))
         between = share(one.n_gold_right, one.n_gold)
+        words = "None is counted yet."
         if between.value is not None:
-            gold.caption(f"{one.n_gold_right} of {one.n_gold}; between {between.low:.0%} and {between.high:.0%}.")
+            words = f"{one.n_gold_right} of {one.n_gold}; between {between.low:.0%} and {between.high:.0%}."
+        figures.append(("Known answers", "–" if between.value is None else f"{between.value:.0%}", words))
+        for column, (title, value, said) in zip(st.columns(4), figures, strict=False):
+            column.metric(title, value, border=True)
+            if said:
+                column.caption(said)
     st.caption(
         f"Some tasks have an answer that is known beforehand. Which ones is not said, and they count {GOLD_AT_ONCE} "
         "at a time."
     )
-
-
-def _share_words(one: OwnQuality) -> str:
-    return f"{one.n_gold_right / one.n_gold:.0%} right" if one.n_gold else "not yet"
 
 
 def _queue(workplace: Workplace) -> None:
@@ -115,8 +116,8 @@ def _queue(workplace: Workplace) -> None:
             [
                 {
                     **({"project": state.project or "–"} if any(one.project for one in states) else {}),
-                    "rule": state.reason,
-                    "mode": state.mode.replace("_", " ") if state.kind == "steps" else state.kind,
+                    "rule": state.reason or "–",
+                    "what": state.mode.replace("_", " ") if state.kind == "steps" else KINDS[state.kind],
                     "open": state.n_open,
                     "in somebody's hands": state.n_leased,
                     "done": state.n_closed,

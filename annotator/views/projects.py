@@ -19,7 +19,7 @@ from stepmark.guidelines import as_text, from_text
 from stepmark.known_answers import check_known_answer
 
 from .guideline_view import draw_guideline
-from .reading_page import counted, plain, set_measure, show_told, tell, told
+from .reading_page import KINDS, counted, plain, set_measure, show_told, tell, told
 
 _PARTS = ("Overview", "Queue", "Members", "Known answers", "Guideline", "Settings")
 _DEFAULT_RULES = "the default rules"
@@ -58,7 +58,7 @@ def show() -> None:
 def _new(workplace: Workplace) -> None:
     with st.form("new_project", border=False):
         name = st.text_input("Name", placeholder="gsm8k first errors", max_chars=128)
-        kind = st.selectbox("What is labelled", TASK_KINDS, format_func=_words)
+        kind = st.selectbox("What is labelled", TASK_KINDS, format_func=KINDS.__getitem__)
         mode = st.selectbox("How steps are labelled", TASK_MODES, format_func=_words)
         n_wanted = st.number_input("Annotators of each task", min_value=1, max_value=50, value=1)
         access = st.selectbox("For whom", PROJECT_ACCESS)
@@ -88,7 +88,7 @@ def _overview(workplace: Workplace, row: ProjectRow) -> None:
         st.info("The queue is empty: fill it under Queue.")
     known = known_tasks.known_counts(workplace.engine, row.project_id)
     facts = {
-        "What": f"{_words(row.kind)}, {_words(row.mode)}" if row.kind == "steps" else _words(row.kind),
+        "What": f"steps, {_words(row.mode)}" if row.kind == "steps" else KINDS[row.kind],
         "Annotators of each task": str(row.n_wanted),
         "For whom": row.access,
         "Rules": row.guideline or f"{_DEFAULT_RULES} ({DEFAULT.version})",
@@ -111,8 +111,8 @@ def _queue(workplace: Workplace, row: ProjectRow) -> None:
         st.dataframe(
             [
                 {
-                    "rule": state.reason,
-                    "mode": _words(state.mode),
+                    "rule": state.reason or "–",
+                    "what": _words(state.mode) if state.kind == "steps" else KINDS[state.kind],
                     "open": state.n_open,
                     "in somebody's hands": state.n_leased,
                     "done": state.n_closed,
@@ -154,10 +154,15 @@ def _preview(engine: sa.Engine, row: ProjectRow, source: str) -> None:
     except InputError as err:
         st.error(plain(str(err)))
         return
-    st.caption(
-        f"{found.n_fitting:,} fit the source: {found.n_queued:,} are in this project already, "
-        f"{found.n_fitting - found.n_queued:,} can be added; {found.n_scored:,} of these have a score."
-    )
+    words = {
+        "steps": f"{found.n_fitting:,} fit the source: {found.n_queued:,} are in this project already, "
+        f"{found.n_fitting - found.n_queued:,} can be added; {found.n_scored:,} of these have a score.",
+        "preference": f"{found.n_fitting:,} solutions fit the source; pairs are drawn of them, at most four of each "
+        f"problem. {found.n_queued:,} stand first in a pair of this project already.",
+        "critique": f"{found.n_fitting:,} critiques fit the source: {found.n_queued:,} are in this project already, "
+        f"{found.n_fitting - found.n_queued:,} can be added.",
+    }
+    st.caption(words[row.kind])
 
 
 def _fill(engine: sa.Engine, row: ProjectRow, source: str, rule: str, limit: int, seed: int) -> None:
@@ -379,15 +384,21 @@ def _settings_fields(row: ProjectRow) -> dict[str, Any]:
     with left:
         st.subheader("Tasks")
         found["name"] = st.text_input("Name", value=row.name, max_chars=128)
-        found["mode"] = st.selectbox("Mode of new tasks", TASK_MODES, TASK_MODES.index(row.mode), format_func=_words)
+        if row.kind == "steps":
+            found["mode"] = st.selectbox(
+                "Mode of new tasks", TASK_MODES, TASK_MODES.index(row.mode), format_func=_words
+            )
         found["n_wanted"] = int(st.number_input("Annotators of each new task", 1, 50, min(row.n_wanted, 50)))
         found["access"] = st.selectbox("For whom", PROJECT_ACCESS, PROJECT_ACCESS.index(row.access))
-        settings["label_scheme"] = _choice("Labels", ("good_neutral_bad", "good_bad"), now.label_scheme)
-        settings["repaired_steps"] = _choice("Mended mistakes are", ("error", "self_corrected"), now.repaired_steps)
+        if row.kind == "steps":
+            settings["label_scheme"] = _choice("Labels", ("good_neutral_bad", "good_bad"), now.label_scheme)
+            mended = ("error", "self_corrected")
+            settings["repaired_steps"] = _choice("Mended mistakes are", mended, now.repaired_steps)
         settings["math_mode"] = _choice("Mathematics", ("auto", "tex", "plain"), now.math_mode)
-        settings["asks_strength"] = st.toggle("Pairs: ask how much better", now.asks_strength)
-        reasons = st.text_input("Pairs: reasons offered, with commas", ", ".join(now.pair_reasons))
-        settings["pair_reasons"] = [one.strip() for one in reasons.split(",") if one.strip()]
+        if row.kind == "preference":
+            settings["asks_strength"] = st.toggle("Ask how much better", now.asks_strength)
+            reasons = st.text_input("Reasons offered, with commas", ", ".join(now.pair_reasons))
+            settings["pair_reasons"] = [one.strip() for one in reasons.split(",") if one.strip()]
     with right:
         st.subheader("Quality")
         settings["gold_share"] = _share("Gold, share of tasks", now.gold_share)

@@ -12,6 +12,9 @@ from stepmark.errors import StepmarkError
 SHAPES = {1: ("good", "✓"), 0: ("neutral", "◆"), -1: ("bad", "✕")}
 """Word and shape of each step label."""
 
+KINDS = {"steps": "steps", "preference": "pairs", "critique": "critiques"}
+"""What is labelled, in words."""
+
 OUTCOMES = {True: "Final answer right", False: "Final answer wrong", None: "Outcome unknown"}
 """A solution's outcome in words."""
 
@@ -31,18 +34,20 @@ _CSS = """
 .sm-matrix { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem; }
 .sm-matrix th { text-align: left; font-weight: 600; font-size: .8rem; opacity: .75; min-width: 4.5rem; }
 .sm-matrix th:first-child, .sm-matrix.sm-slim th { min-width: 0; }
+.sm-matrix th { max-width: 6.5rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .sm-matrix.sm-slim th, .sm-matrix.sm-slim td { padding: .35rem .5rem; }
 .sm-matrix.sm-slim th:first-child, .sm-matrix.sm-slim td:first-child { padding-left: 0; }
 .sm-matrix small { opacity: .65; }
 .sm-matrix th, .sm-matrix td {
-  padding: .5rem .65rem; vertical-align: top;
+  padding: .5rem; vertical-align: top;
   border-bottom: 1px solid color-mix(in srgb, currentColor 12%, transparent);
 }
 .sm-matrix td.sm-cell { text-align: left; width: 1%; white-space: nowrap; }
-.sm-matrix td.sm-step { min-width: 16rem; }
+.sm-matrix td.sm-step { min-width: 14rem; }
 .sm-matrix tr.sm-differs td { background: light-dark(rgb(163 95 8 / .07), rgb(224 173 75 / .09)); }
 .sm-matrix tr.sm-here { outline: 2px solid light-dark(#3d5bd9, #8fa5ff); outline-offset: -2px; border-radius: .5rem; }
-.sm-side { display: flex; align-items: baseline; gap: .75rem; }
+.sm-vote { margin: .15rem 0 .4rem; }
+.sm-side { margin-bottom: .4rem; display: flex; align-items: baseline; gap: .75rem; }
 .sm-side b { font-size: 1.15rem; } .sm-side span { font-size: .82rem; opacity: .7; overflow-wrap: anywhere; }
 .sm-bar {
   display: inline-flex; width: 5.5rem; height: .55rem; border-radius: .3rem; overflow: hidden; vertical-align: middle;
@@ -112,7 +117,7 @@ def bar_html(parts: Mapping[int, float]) -> str:
 
 def matrix_html(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], *, is_slim: bool = False) -> str:
     """A table of HTML cells; each row has a class. Column heads are text. A slim one fits a narrow column."""
-    heads = "".join(f"<th>{escaped(cell).replace('-', '&#8209;')}</th>" for cell in head)
+    heads = "".join(f'<th title="{escaped(cell)}">{escaped(cell)}</th>' for cell in head)
     heads = f"<tr>{heads}</tr>" if heads else ""
     body = "".join(f'<tr class="{name}">{"".join(cells)}</tr>' for name, cells in rows)
     slim = " sm-slim" if is_slim else ""

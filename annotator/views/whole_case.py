@@ -38,54 +38,47 @@ def draw(workplace: Workplace, task_id: int) -> None:
     assert case is not None
     draw_head(task_id, case.project)
     names = names_of(case.answers)
-    if case.kind == "preference":
-        _pair(workplace, case, names)
-    else:
-        _critique(workplace, case, names)
+    left, right = st.columns([2, 5], gap="large")
+    with left:
+        _problem(case)
+        ids = [side.solution_id for side in case.sides]
+        if case.kind == "preference":
+            draw_pair_votes(pair_votes(workplace.engine, *ids))
+        else:
+            draw_votes(solution_votes(workplace.engine, *ids))
+        draw_send_back(workplace, task_id, case.answers, names)
+    with right:
+        st.html(_answers_html(case, names))
+        draw_comments(case.answers, names)
+        _sides(case, names)
     with st.container(key="decide"):
         _decide_bar(workplace, case, names)
 
 
-def _pair(workplace: Workplace, case: WholeCase, names: Mapping[int, str]) -> None:
-    first, second = case.sides
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        _problem(case)
-        draw_pair_votes(pair_votes(workplace.engine, first.solution_id, second.solution_id))
-        draw_send_back(workplace, case.task_id, case.answers, names)
-    with right:
-        st.html(_answers_html(case, names))
-        draw_comments(case.answers, names)
-    n_same = _n_shared(first.steps, second.steps)
-    if n_same:
-        st.html('<div class="sm-eyebrow">Both begin</div>' + _steps_html(first.steps[:n_same]))
-    for name, side, column in zip("AB", case.sides, st.columns(2, gap="large"), strict=True):
-        with column, st.container(border=True, height="stretch"):
-            facts = [OUTCOMES[side.outcome], *([side.generator] if side.generator else [])]
-            st.html(f'<div class="sm-side"><b>{name}</b><span>{escaped(" · ".join(facts))}</span></div>')
-            st.html(_side_html(side, start=n_same))
-
-
-def _critique(workplace: Workplace, case: WholeCase, names: Mapping[int, str]) -> None:
-    assert case.critique is not None
+def _sides(case: WholeCase, names: Mapping[int, str]) -> None:
+    """What it is about, side by side: both solutions, or the solution and the critique of it."""
+    if case.critique is None:
+        n_same = _n_shared(*(side.steps for side in case.sides))
+        if n_same:
+            st.html('<div class="sm-eyebrow">Both begin</div>' + _steps_html(case.sides[0].steps[:n_same]))
+        for name, side, column in zip("AB", case.sides, st.columns(2), strict=True):
+            with column, st.container(border=True, height="stretch"):
+                facts = [OUTCOMES[side.outcome], *([side.generator] if side.generator else [])]
+                st.html(
+                    f'<div class="sm-side"><b>{name}</b><span>{escaped(" · ".join(facts))}</span></div>'
+                    + _side_html(side, start=n_same)
+                )
+        return
     [side] = case.sides
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        _problem(case)
-        st.caption(OUTCOMES[side.outcome])
-        draw_votes(solution_votes(workplace.engine, side.solution_id))
-        draw_send_back(workplace, case.task_id, case.answers, names)
-    with right:
-        st.html(_answers_html(case, names))
-        draw_comments(case.answers, names)
-        for answer in case.answers:
-            if answer.correction:
-                draw_text(answer.correction, title=f"The critique as {names[answer.annotation_id]} would write it")
-    first, second = st.columns(2, gap="large")
-    with first:
-        st.html('<div class="sm-eyebrow">The solution</div>' + _side_html(side, blamed=case.critique.first_error))
-    with second, st.container(border=True):
+    first, second = st.columns(2)
+    with first, st.container(border=True, height="stretch"):
+        head = f'<div class="sm-side"><b>The solution</b><span>{OUTCOMES[side.outcome]}</span></div>'
+        st.html(head + _side_html(side, blamed=case.critique.first_error))
+    with second, st.container(border=True, height="stretch"):
         _draw_criticism(case.critique)
+    for answer in case.answers:
+        if answer.correction:
+            draw_text(answer.correction, title=f"The critique as {names[answer.annotation_id]} would write it")
 
 
 def _problem(case: WholeCase) -> None:
@@ -96,8 +89,10 @@ def _problem(case: WholeCase) -> None:
 
 
 def _draw_criticism(critique: Criticism) -> None:
-    draw_text(
-        critique.text, title=f"The critique, {critique.kind}" + (f" by {critique.critic}" if critique.critic else "")
+    by = f" by {critique.critic}" if critique.critic else ""
+    st.html(
+        f'<div class="sm-side"><b>The critique</b><span>{escaped(critique.kind + by)}</span></div>'
+        f'<div class="sm-text">{escaped(critique.text)}</div>'
     )
     if critique.variant is not None:
         draw_text(critique.variant, title="It carries the solution over to this input")
@@ -159,7 +154,10 @@ def _answers_html(case: WholeCase, names: Mapping[int, str]) -> str:
     head = (
         ["Annotator", "Choice", "Reasons", "Saw first"] if is_pair else ["Annotator", "Critique", "Verdict", "Helps"]
     )
-    rows = [("", [_cell(names[one.annotation_id]), *_answer_cells(one, is_pair=is_pair)]) for one in case.answers]
+    rows = [
+        ("", [f'<td class="sm-cell">{escaped(names[one.annotation_id])}</td>', *_answer_cells(one, is_pair=is_pair)])
+        for one in case.answers
+    ]
     decision = case.decision
     if decision is not None:
         said = _CHOICES[decision.choice][0] if decision.choice else _judgement_html(decision.judgement)
@@ -210,7 +208,7 @@ def _decide_bar(workplace: Workplace, case: WholeCase, names: Mapping[int, str])
     st.markdown(_state(case))
     draw_problem()
     note_key = f"note_{case.task_id}"
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="center"):
         draw_note(note_key)
         if case.kind == "preference":
             for choice, (words, key) in _CHOICES.items():
@@ -223,9 +221,10 @@ def _decide_bar(workplace: Workplace, case: WholeCase, names: Mapping[int, str])
                 )
         else:
             is_right = _verdict_buttons(case)
+            st.caption("The critique is", width="content")
             for key, (judgement, (shape, _, colour)) in enumerate(_JUDGEMENTS.items(), start=1):
                 st.button(
-                    f":{colour}[{shape}] {judgement.capitalize()}",
+                    f":{colour}[{shape}] {judgement}",
                     shortcut=str(key),
                     key=f"own_{judgement}",
                     on_click=_store,
