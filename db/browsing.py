@@ -27,6 +27,7 @@ from .models import (
     StepValue,
     Task,
 )
+from .queue import answered_how
 from .selection import in_source, name_like, solution_in_source
 
 NOUNS = ("solutions", "problems", "labels", "critiques", "runs")
@@ -372,7 +373,7 @@ def _labels(wanted: Wanted) -> _Found:
             Annotation.solution_id.label("solution"),
             Annotator.name.label("by"),
             Annotation.kind.label("kind"),
-            Annotation.finish_reason.label("ended"),
+            answered_how().label("ended"),
             (Annotation.first_error + 1).label("first error"),
             Annotation.superseded_by_id.is_(None).label("current"),
             Annotation.created_at.label("when"),

@@ -16,6 +16,7 @@ from db.votes import SolutionVotes, solution_votes
 from .judges import draw_votes, named_html
 from .label import show_task
 from .reading_page import (
+    ENDS,
     counted,
     draw_text,
     escaped,
@@ -93,6 +94,8 @@ _CLAIMS = {"outcome": ("right", "wrong"), "confirmed": ("yes", "no"), "current":
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row with claims in words, and a dash for what is unknown."""
     found = dict(row)
+    if "ended" in found:
+        found["ended"] = ENDS.get(found["ended"], found["ended"])
     for name, (yes, no) in _CLAIMS.items():
         if name in found and found[name] is not None:
             found[name] = yes if found[name] else no
@@ -293,7 +296,7 @@ def _history(found: SolutionView) -> None:
                 "kind": one.annotator_kind,
                 "when": one.created_at,
                 "state": "current" if one.is_current else "superseded",
-                "ended": one.finish_reason,
+                "ended": ENDS.get(one.finish_reason or "", one.finish_reason or "–"),
                 "labels": " ".join(
                     {1: "✓", 0: "◆", -1: "✕"}[one.labels[index]] if index in one.labels else "–"
                     for index in range(max(one.labels, default=-1) + 1)

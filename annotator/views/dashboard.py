@@ -18,20 +18,12 @@ from stepmark.intervals import Difference, difference, share
 
 from . import charts
 from .agreement_panel import draw_agreement
-from .reading_page import set_measure
+from .reading_page import ENDS, set_measure
 
 _ALL = "All projects"
 _DATES = "Dates"
 _SPANS = {"7 days": 7, "30 days": 30, "90 days": 90, "All": None, _DATES: None}
 _FORECAST_DAYS = 14
-_ENDS = {
-    "found_error": "error found",
-    "solution": "no error",
-    "answered": "answered",
-    "bad_problem": "bad problem",
-    "give_up": "given up",
-    "skipped": "skipped",
-}
 
 
 def show() -> None:
@@ -267,7 +259,7 @@ def _labels(done: Totals, people: Sequence[PersonFigures]) -> None:
         left.altair_chart(charts.label_shares(rows), width="stretch")
     right.dataframe(
         [
-            {"ended": _ENDS.get(why, why), "answers": count, "share": _part(count, done.n_answers)}
+            {"ended": ENDS.get(why, why), "answers": count, "share": _part(count, done.n_answers)}
             for why, count in sorted(done.by_reason.items(), key=lambda one: -one[1])
         ],
         hide_index=True,

@@ -8,16 +8,8 @@ from db.own_quality import GOLD_AT_ONCE, own_quality
 from db.queue import progress, queue_state, recently_answered
 from stepmark.intervals import share
 
-from .reading_page import KINDS, draw_text, plain, set_measure
+from .reading_page import ENDS, KINDS, draw_text, plain, set_measure
 
-_REASONS = {
-    "found_error": "error found",
-    "solution": "no error",
-    "answered": "answered",
-    "bad_problem": "bad problem",
-    "give_up": "given up",
-    "skipped": "skipped",
-}
 _LABELS = {1: "good", 0: "neutral", -1: "bad"}
 _NOTES = {"sent_back": "Sent back to you", "feedback": "A label was changed", "message": "Message"}
 
@@ -42,7 +34,7 @@ def show() -> None:
         how, what = st.columns(2)
         how.subheader("How tasks ended")
         how.dataframe(
-            [{"ended": _REASONS.get(why, why), "tasks": count} for why, count in sorted(found.by_reason.items())],
+            [{"ended": ENDS.get(why, why), "tasks": count} for why, count in sorted(found.by_reason.items())],
             hide_index=True,
         )
         what.subheader("Labels")
@@ -92,12 +84,12 @@ def _quality(workplace: Workplace) -> None:
         st.markdown(f"**{plain(one.project)}**")
         figures = []
         if one.n_entry:
-            figures.append(("Entry test", f"{one.n_entry_right} of {one.n_entry}", ""))
+            figures.append(("Entry test, right", f"{one.n_entry_right} of {one.n_entry}", ""))
         between = share(one.n_gold_right, one.n_gold)
         words = "None is counted yet."
         if between.value is not None:
             words = f"{one.n_gold_right} of {one.n_gold}; between {between.low:.0%} and {between.high:.0%}."
-        figures.append(("Known answers", "–" if between.value is None else f"{between.value:.0%}", words))
+        figures.append(("Known answers, right", "–" if between.value is None else f"{between.value:.0%}", words))
         for column, (title, value, said) in zip(st.columns(4), figures, strict=False):
             column.metric(title, value, border=True)
             if said:
@@ -138,7 +130,7 @@ def _last(workplace: Workplace) -> None:
             {
                 "task": row.task_id,
                 "problem": row.statement[:160],
-                "ended": _REASONS.get(row.finish_reason, row.finish_reason),
+                "ended": ENDS.get(row.finish_reason, row.finish_reason),
                 "first error": "–" if row.first_error is None else str(row.first_error + 1),
                 "seconds": "–" if row.duration_ms is None else f"{row.duration_ms / 1000:.0f}",
             }

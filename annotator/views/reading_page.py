@@ -15,6 +15,16 @@ SHAPES = {1: ("good", "✓"), 0: ("neutral", "◆"), -1: ("bad", "✕")}
 KINDS = {"steps": "steps", "preference": "pairs", "critique": "critiques"}
 """What is labelled, in words."""
 
+ENDS = {
+    "found_error": "error found",
+    "solution": "no error",
+    "answered": "answered",
+    "bad_problem": "bad problem",
+    "give_up": "given up",
+    "skipped": "skipped",
+}
+"""How an answer ended (`db.queue.answered_how`), in words."""
+
 OUTCOMES = {True: "Final answer right", False: "Final answer wrong", None: "Outcome unknown"}
 """A solution's outcome in words."""
 

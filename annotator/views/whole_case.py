@@ -15,7 +15,7 @@ from stepmark.errors import StepmarkError
 
 from .case_page import draw_comments, draw_head, draw_next, draw_note, draw_problem, draw_send_back, names_of
 from .judges import draw_pair_votes, draw_votes
-from .reading_page import OUTCOMES, draw_text, escaped, matrix_html, plain
+from .reading_page import ENDS, OUTCOMES, draw_text, escaped, matrix_html, plain
 
 _CHOICES = {
     "a": ("A is better", "a"),
@@ -28,7 +28,6 @@ _JUDGEMENTS = {"wrong": ("✕", "bad", "red"), "partly": ("◆", "neutral", "ora
 """Each judgement of a critique: shape, mood and Streamlit's colour, in the order of the keys 1, 2, 3."""
 _STRENGTHS = {1: "slightly", 2: "clearly", 3: "far"}
 _VERDICTS = {"pass": "the solution holds", "fail": "the solution fails", "unreadable": "none that can be read"}
-_ENDS = {"bad_problem": "bad problem", "give_up": "given up", "skipped": "skipped"}
 
 
 @st.fragment
@@ -171,7 +170,7 @@ def _answers_html(case: WholeCase, names: Mapping[int, str]) -> str:
 
 def _answer_cells(answer: WholeAnswer, *, is_pair: bool) -> list[str]:
     if answer.said is None:
-        return [_cell(_ENDS.get(answer.finish_reason or "", "no answer")), *["<td>–</td>"] * 2]
+        return [_cell(ENDS.get(answer.finish_reason or "", "no answer")), *["<td>–</td>"] * 2]
     if not is_pair:
         return [
             f"<td>{_judgement_html(answer.judgement)}</td>",
