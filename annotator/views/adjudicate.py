@@ -58,8 +58,8 @@ def _queue(workplace: Workplace) -> None:
     only_open = right.toggle("Only what is undecided", value=True, key="adjudicate_open")
     total, waiting = count_contested(engine, kind=kind, project_id=project_id)
     several, differ = st.columns(2)
-    several.metric("Tasks with several answers", f"{total:,}", border=True)
-    differ.metric("Undecided disagreements", f"{waiting:,}", border=True)
+    several.metric("Several answers", f"{total:,}", help="Tasks that two people or more have answered.", border=True)
+    differ.metric("To be decided", f"{waiting:,}", help="Of these, tasks on which they differ.", border=True)
     after: list[tuple[float, int]] = st.session_state.setdefault("adjudicate_after", [])
     found = contested_tasks(
         engine, kind=kind, project_id=project_id, only_open=only_open, after=after[-1] if after else None, n=_PAGE

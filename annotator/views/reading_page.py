@@ -31,6 +31,9 @@ OUTCOMES = {True: "Final answer right", False: "Final answer wrong", None: "Outc
 _CSS = """
 [data-testid="stMainBlockContainer"] { padding: 4.5rem 1.5rem 3rem; max-width: MEASURE; margin-inline: auto; }
 [data-testid="stMetricValue"] { font-variant-numeric: tabular-nums; }
+[data-testid="stBaseButton-primary"] *, [data-testid="stBaseButton-primaryFormSubmit"] * {
+  color: light-dark(#fff, #14161a) !important;
+}
 .sm-text { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.55; }
 .sm-mono { font-family: ui-monospace, monospace; font-size: .86rem; }
 .sm-eyebrow { font-size: .72rem; font-weight: 650; letter-spacing: .07em; text-transform: uppercase; opacity: .65; }

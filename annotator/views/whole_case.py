@@ -7,6 +7,7 @@ first what to decide of its verdict.
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from annotator.workplace import Workplace
 from db.adjudications import Criticism, Side, WholeAnswer, WholeCase, decide_whole, get_whole_case
@@ -219,16 +220,19 @@ def _decide_bar(workplace: Workplace, case: WholeCase, names: Mapping[int, str])
                     args=(workplace, case, note_key, None, {"choice": choice}),
                 )
         else:
-            is_right = _verdict_buttons(case)
-            st.caption("The critique is", width="content")
-            for key, (judgement, (shape, _, colour)) in enumerate(_JUDGEMENTS.items(), start=1):
-                st.button(
-                    f":{colour}[{shape}] {judgement}",
-                    shortcut=str(key),
-                    key=f"own_{judgement}",
-                    on_click=_store,
-                    args=(workplace, case, note_key, None, {"judgement": judgement, "is_verdict_right": is_right}),
-                )
+            with _group():
+                is_right = _verdict_buttons(case)
+            with _group():
+                st.caption("The critique is", width="content")
+                for key, (judgement, (shape, _, colour)) in enumerate(_JUDGEMENTS.items(), start=1):
+                    said = {"judgement": judgement, "is_verdict_right": is_right}
+                    st.button(
+                        f":{colour}[{shape}] {judgement}",
+                        shortcut=str(key),
+                        key=f"own_{judgement}",
+                        on_click=_store,
+                        args=(workplace, case, note_key, None, said),
+                    )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption("Adopt the answer of", width="content")
         for answer in case.answers:
@@ -240,6 +244,11 @@ def _decide_bar(workplace: Workplace, case: WholeCase, names: Mapping[int, str])
                     args=(workplace, case, note_key, answer.annotation_id, _said(answer)),
                 )
         draw_next(workplace, case.task_id, case.kind, is_done=case.decision is not None)
+
+
+def _group() -> DeltaGenerator:
+    """Things that stay together where the line breaks."""
+    return st.container(horizontal=True, vertical_alignment="center", width="content")
 
 
 def _state(case: WholeCase) -> str:
