@@ -28,6 +28,9 @@ from .practice import practice_for
 from .workplace import HELD_TASKS, LEASE_S, Workplace, current
 
 _KEY = "surface"
+FIRST_TASK = "first_task_id"
+"""Where the session keeps the task that this person opened (`db.tasks.opening`); once it is answered, it is passed
+over."""
 _ANSWERS_KEPT = 100
 
 # The component's own modules are fetched by address: inline code is a module without one and can import nothing.
@@ -68,7 +71,13 @@ def surface_data(workplace: Workplace) -> dict[str, Any]:
     projects = workable_pools(engine, annotator_id)
     project_id = _chosen_project(projects)
     tasks = claim_tasks(
-        engine, annotator_id, n=HELD_TASKS, lease_s=LEASE_S, reason=workplace.reason, project_id=project_id
+        engine,
+        annotator_id,
+        n=HELD_TASKS,
+        lease_s=LEASE_S,
+        reason=workplace.reason,
+        project_id=project_id,
+        first=st.session_state.get(FIRST_TASK),
     )
     if st.session_state.get("is_practising"):
         chosen = next((pool for pool in projects if pool.project_id == project_id), None)

@@ -37,6 +37,8 @@ class LabelSelection:
     """Only answers from this moment on."""
     until: dt.datetime | None = None
     """Only answers before this moment."""
+    suggestion_shown: bool | None = None
+    """Only answers before which a model's opinion was, or was not, on screen; None takes both."""
     gold: str | None = None
     """Name of an annotator, of any kind, whose labels of the same solutions are read too, whenever they were made."""
 
@@ -117,7 +119,12 @@ def _solution_ids(selection: LabelSelection, labellers: Labellers) -> sa.Select[
 def _is_wanted(selection: LabelSelection, labellers: Labellers) -> sa.ColumnElement[bool]:
     """Whether an annotation is of the selection, and not gold."""
     others = labellers.names.keys() - {labellers.gold_id}
-    conditions = [_is_current(), _unindexed(Annotation.annotator_id).in_(others)]
+    return sa.and_(_is_current(), _unindexed(Annotation.annotator_id).in_(others), *is_selected(selection))
+
+
+def is_selected(selection: LabelSelection) -> list[sa.ColumnElement[bool]]:
+    """What a selection asks of an annotation, its source, kind and annotator aside."""
+    conditions: list[sa.ColumnElement[bool]] = []
     if selection.reason is not None:
         conditions.append(sa.exists().where(Task.task_id == Annotation.task_id, Task.reason == selection.reason))
     if selection.project_id is not None:
@@ -127,7 +134,10 @@ def _is_wanted(selection: LabelSelection, labellers: Labellers) -> sa.ColumnElem
         conditions.append(Annotation.created_at >= selection.since)
     if selection.until is not None:
         conditions.append(Annotation.created_at < selection.until)
-    return sa.and_(*conditions)
+    if selection.suggestion_shown is not None:
+        is_shown = sa.func.coalesce(Annotation.suggestion_shown, sa.false())
+        conditions.append(is_shown if selection.suggestion_shown else ~is_shown)
+    return conditions
 
 
 def _is_read(selection: LabelSelection, labellers: Labellers) -> sa.ColumnElement[bool]:

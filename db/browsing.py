@@ -20,12 +20,14 @@ from .models import (
     Critique,
     Problem,
     ProblemSource,
+    Project,
     Run,
     Score,
     Solution,
     StepValue,
     Task,
 )
+from .queue import answered_how
 from .selection import in_source, name_like, solution_in_source
 
 NOUNS = ("solutions", "problems", "labels", "critiques", "runs")
@@ -100,8 +102,22 @@ class SolutionView:
     """Rollouts that were right, and all, by step; -1 is the problem itself."""
     critiques: tuple[tuple[int, str, str, str, int | None, bool | None, str], ...]
     """Id, kind, critic, verdict, first error, whether the verdict is confirmed, text."""
-    tasks: tuple[tuple[int, str, str, bool], ...]
-    """Id, mode, purpose, whether it is open."""
+    tasks: tuple["TaskOf", ...]
+    """The oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOf:
+    """A task about a solution: its steps, a pair that it stands in, or a critique of it."""
+
+    task_id: int
+    project: str | None
+    kind: str
+    mode: str
+    purpose: str
+    is_open: bool
+    n_wanted: int
+    n_answers: int
 
 
 def browse(
@@ -181,13 +197,29 @@ def view_solution(engine: sa.Engine, solution_id: int) -> SolutionView | None:
                     .limit(20)
                 )
             ),
-            tasks=tuple(
-                (found.task_id, found.mode, found.purpose, found.is_open)
-                for found in session.scalars(
-                    sa.select(Task).where(Task.solution_id == solution_id).order_by(Task.task_id).limit(50)
-                )
-            ),
+            tasks=_tasks(session, solution_id),
         )
+
+
+def _tasks(session: Session, solution_id: int) -> tuple[TaskOf, ...]:
+    n_answers = (
+        sa.select(sa.func.count())
+        .select_from(Annotation)
+        .where(Annotation.task_id == Task.task_id, Annotation.superseded_by_id.is_(None))
+        .correlate(Task)
+        .scalar_subquery()
+    )
+    rows = session.execute(
+        sa.select(Task, Project.name, n_answers)
+        .outerjoin(Project, Project.project_id == Task.project_id)
+        .where(sa.or_(Task.solution_id == solution_id, Task.other_solution_id == solution_id))
+        .order_by(Task.task_id)
+        .limit(50)
+    )
+    return tuple(
+        TaskOf(row.task_id, name, row.kind, row.mode, row.purpose, row.is_open, row.n_wanted, n)
+        for row, name, n in rows
+    )
 
 
 def solutions_of_problem(engine: sa.Engine, problem_id: int, *, n: int = 50) -> list[int]:
@@ -341,7 +373,7 @@ def _labels(wanted: Wanted) -> _Found:
             Annotation.solution_id.label("solution"),
             Annotator.name.label("by"),
             Annotation.kind.label("kind"),
-            Annotation.finish_reason.label("ended"),
+            answered_how().label("ended"),
             (Annotation.first_error + 1).label("first error"),
             Annotation.superseded_by_id.is_(None).label("current"),
             Annotation.created_at.label("when"),

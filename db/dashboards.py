@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from .connect import reading
 from .models import Annotation, Annotator, Critique, Project, Run, Solution, StepLabel, Task
 from .projects import WORK
+from .queue import answered_how
 from .tasks import COUNTING_REASONS
 
 TOO_FAST, ALL_GOOD_BUT_WRONG = "too_fast", "all_good_but_wrong"
@@ -62,6 +63,7 @@ class Totals:
     """Labels of steps; pairs and critiques have none."""
     by_label: Mapping[int, int]
     by_reason: Mapping[str, int]
+    """By how they ended (`db.queue.answered_how`)."""
     n_unsure: int
     n_timed: int
     """Answers that say how long they took."""
@@ -190,7 +192,7 @@ def totals(engine: sa.Engine, scope: Scope) -> Totals:
         by_reason = {
             reason or "": int(count)
             for reason, count in session.execute(
-                _from_answers(scope, Annotation.finish_reason, sa.func.count()).group_by(Annotation.finish_reason)
+                _from_answers(scope, answered_how(), sa.func.count()).group_by(answered_how())
             )
         }
         by_label: dict[int, int] = {}

@@ -18,7 +18,7 @@ from .connect import reading, writing
 from .models import NOTE_KINDS, Annotation, Annotator, Event, Note
 from .schema import utc_now
 
-_LONGEST = 5000
+LONGEST = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ def add_note(session: Session, *, kind: str, to_id: int, author_id: int, text: s
     if kind not in NOTE_KINDS:
         raise InputError(f"note kind is {kind!r}; use one of {', '.join(NOTE_KINDS)}")
     text = text.strip()
-    if not text or len(text) > _LONGEST:
-        raise InputError(f"the note has {len(text)} characters; write 1 to {_LONGEST}")
+    if not text or len(text) > LONGEST:
+        raise InputError(f"the note has {len(text)} characters; write 1 to {LONGEST}")
     note = Note(kind=kind, annotator_id=to_id, author_id=author_id, task_id=task_id, text=text)
     session.add(note)
     session.flush()

@@ -118,7 +118,7 @@ def change_project(
         raise InputError(f"a project has no {sorted(unknown)[0]!r} that can be changed")
     _check(**{key: value for key, value in changes.items() if key in ("mode", "access", "n_wanted")})
     with writing(engine) as session:
-        row = _get(session, project_id)
+        row = project_row(session, project_id)
         before = _values(session, row)
         if "name" in changes:
             name = _checked_name(changes["name"])
@@ -251,7 +251,12 @@ def _values(session: Session, row: Project) -> dict[str, Any]:
     }
 
 
-def _get(session: Session, project_id: int) -> Project:
+def project_row(session: Session, project_id: int) -> Project:
+    """The project of this id, within a session.
+
+    Raises:
+        InputError: There is none.
+    """
     row = session.get(Project, project_id)
     if row is None:
         raise InputError(f"there is no project {project_id}")

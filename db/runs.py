@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from .bulk import fetch_each, is_among, table_of
 from .connect import reading, writing
-from .models import Problem, Request, Run
+from .models import Problem, Request, Run, Solution
 from .schema import utc_now
 from .selection import check_sources, in_source, is_flagged, passing
 
@@ -295,6 +295,29 @@ class RunState:
     created_at: dt.datetime
     finished_at: dt.datetime | None
     record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SampledRun:
+    """A run of which there are solutions."""
+
+    run_id: int
+    model: str
+    n_samples: int
+    """Samples that it asked for."""
+    created_at: dt.datetime
+
+
+def sampled_runs(engine: sa.Engine, *, n: int = 200) -> list[SampledRun]:
+    """The newest runs that made solutions."""
+    query = (
+        sa.select(Run.run_id, Run.model, Run.n_samples, Run.created_at)
+        .where(sa.exists().where(Solution.run_id == Run.run_id))
+        .order_by(Run.run_id.desc())
+        .limit(n)
+    )
+    with reading(engine) as session:
+        return [SampledRun(*row) for row in session.execute(query)]
 
 
 def list_runs(engine: sa.Engine, *, run_id: int | None = None) -> list[RunState]:

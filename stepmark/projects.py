@@ -39,6 +39,9 @@ class ProjectSettings(BaseModel):
     """Share of them to get right."""
     pause_below: Share | None = None
     """Share of gold tasks right below which an annotator is paused, from the tenth on; None: nobody is."""
+    shows_own_quality: bool = False
+    """Whether annotators see on their Progress page how many tasks with a known answer they got right. Off, because
+    gold is silent."""
     min_ms_per_step: int = Field(default=700, ge=0)
     """An answer that took less per step is marked as too fast."""
     pair_reasons: tuple[str, ...] = ("correct", "complete", "clear", "concise", "follows the question")

@@ -1,30 +1,39 @@
 """Looking through the database: problems, solutions, labels, critiques, runs; and all that was said of a solution."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
-from annotator.workplace import Workplace, current_as
+from annotator.workplace import LEASE_S, Workplace, current_as
 from db.browsing import NOUNS, SolutionView, Wanted, browse, solutions_of_problem, view_solution
 from db.models import RUN_KINDS, VERDICTS
 from db.projects import list_projects
-from db.tasks import STEP_MODES, add_tasks
+from db.tasks import STEP_MODES, add_tasks, open_solution, open_task
+from db.votes import SolutionVotes, solution_votes
 
+from .judges import draw_votes, named_html
+from .label import show_task
 from .reading_page import (
+    ENDS,
     counted,
     draw_text,
     escaped,
     label_html,
     matrix_html,
+    mistakes_said,
     plain,
     set_measure,
     show_told,
+    tell,
     told,
 )
 
 _OUTCOMES = {"solutions": ("right", "wrong", "unknown"), "critiques": VERDICTS, "runs": RUN_KINDS}
 _MAKER = {"solutions": "Generator", "labels": "Labeller", "critiques": "Critic", "runs": "Model"}
+_OUTSIDE = "none"
+_FILLING = ("label", "relabel")
 _YES_NO = {"labelled": True, "without labels": False}
 
 
@@ -85,6 +94,8 @@ _CLAIMS = {"outcome": ("right", "wrong"), "confirmed": ("yes", "no"), "current":
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row with claims in words, and a dash for what is unknown."""
     found = dict(row)
+    if "ended" in found:
+        found["ended"] = ENDS.get(found["ended"], found["ended"])
     for name, (yes, no) in _CLAIMS.items():
         if name in found and found[name] is not None:
             found[name] = yes if found[name] else no
@@ -153,6 +164,7 @@ def _solution(workplace: Workplace, found: SolutionView) -> None:
         *([f"licence {found.licence}"] if found.licence else []),
     ]
     st.caption(plain(" · ".join(facts)))
+    votes = solution_votes(workplace.engine, found.solution_id)
     left, right = st.columns([2, 5], gap="large")
     with left:
         with st.container(border=True):
@@ -160,9 +172,11 @@ def _solution(workplace: Workplace, found: SolutionView) -> None:
             if found.reference_answer is not None:
                 draw_text(found.reference_answer, title="Reference answer")
             st.caption(plain("found in " + (", ".join(found.sources) or "no source")))
-        _into_queue(workplace, found)
+        _as_task(workplace, found)
+        _tasks(workplace, found)
+        draw_votes(votes)
     with right:
-        st.html(_steps_html(found))
+        st.html(_steps_html(found, votes))
         for one in found.said:
             if one.comment:
                 draw_text(one.comment, title=f"Comment by {one.annotator}")
@@ -170,10 +184,11 @@ def _solution(workplace: Workplace, found: SolutionView) -> None:
     _critiques(found)
 
 
-def _steps_html(found: SolutionView) -> str:
+def _steps_html(found: SolutionView, votes: Sequence[SolutionVotes]) -> str:
     said = [one for one in found.said if one.is_current and not one.has_own_segments][:8]
     scores = found.scores[:2]
     segments = (*found.steps, *([] if found.answer is None else [found.answer]))
+    named = named_html(votes, len(segments))
     rows = []
     for index, text in enumerate(segments):
         number = "=" if index == len(found.steps) else str(index + 1)
@@ -195,6 +210,8 @@ def _steps_html(found: SolutionView) -> str:
         if found.step_values:
             n = found.step_values.get(index)
             cells.append(f'<td class="sm-cell">{"–" if n is None else f"{n[0]} of {n[1]}"}</td>')
+        if named:
+            cells.append(f'<td class="sm-cell">{named[index]}</td>')
         rows.append(("", cells))
     head = [
         "",
@@ -202,35 +219,69 @@ def _steps_html(found: SolutionView) -> str:
         *(one.annotator for one in said),
         *(model for model, _, _, _ in scores),
         *(["Rollouts right"] if found.step_values else []),
+        *(["Judges"] if named else []),
     ]
     return matrix_html(head, rows)
 
 
-def _into_queue(workplace: Workplace, found: SolutionView) -> None:
-    with st.expander("Put into the queue"), st.form("into_queue", border=False):
-        projects = {row.name: row for row in list_projects(workplace.engine) if row.kind == "steps" and row.is_open}
-        name = st.selectbox("Project", ["none", *projects])
-        mode = st.selectbox(
-            "Mode",
-            [one for one in STEP_MODES if one != "alternatives"],
-            format_func=lambda one: one.replace("_", " "),
-        )
+def _as_task(workplace: Workplace, found: SolutionView) -> None:
+    """Opens the solution as a task at the labelling page, or puts it into the queue."""
+    projects = {
+        row.name: row.project_id for row in list_projects(workplace.engine) if row.kind == "steps" and row.is_open
+    }
+    with st.expander("Open as a task"), st.form("as_task", border=False):
+        name = st.selectbox("Project", [_OUTSIDE, *projects])
+        project_id = projects.get(name or _OUTSIDE)
+        mode = st.selectbox("Mode", [one for one in STEP_MODES if one != "alternatives"], format_func=_words)
+        if st.form_submit_button("Label it now", type="primary", help="It is yours, and stands before your others."):
+            with mistakes_said():
+                task_id = open_solution(
+                    workplace.engine,
+                    workplace.annotator_id,
+                    found.solution_id,
+                    project_id=project_id,
+                    mode=mode,
+                    lease_s=LEASE_S,
+                )
+                show_task(task_id, project_id)
+        st.divider()
         n_wanted = st.number_input("Annotators", min_value=1, max_value=50, value=1)
         is_first = st.toggle("Before all others", value=True)
-        if st.form_submit_button("Add"):
-            project = projects.get(name or "")
+        if st.form_submit_button("Put into the queue"):
             with told():
                 added = add_tasks(
                     workplace.engine,
                     [(found.solution_id, 1000.0 if is_first else 0.0)],
-                    project_id=None if project is None else project.project_id,
+                    project_id=project_id,
                     mode=mode,
                     n_wanted=int(n_wanted),
                     reason="by hand",
                 )
-                st.session_state["told"] = counted("queue", added.read, added.kept, added.dropped)
-    for task_id, mode, purpose, is_open in found.tasks:
-        st.caption(f"Task {task_id}: {mode.replace('_', ' ')}, {purpose}, {'open' if is_open else 'done'}")
+                tell(counted("queue", added.read, added.kept, added.dropped))
+
+
+def _tasks(workplace: Workplace, found: SolutionView) -> None:
+    """The tasks there are about the solution, each to be opened at the labelling page."""
+    if not found.tasks:
+        return
+    st.html('<div class="sm-eyebrow">Tasks</div>')
+    for one in found.tasks:
+        what = _words(one.mode) if one.kind == "steps" else one.kind.replace("preference", "pair")
+        purpose = "" if one.purpose == "label" else f", {one.purpose}"
+        state = (
+            f"{one.n_answers} of {one.n_wanted} answers" if one.purpose in _FILLING else f"{one.n_answers} answers"
+        )
+        words = f"{one.task_id}: {what}{purpose}" + (f" in {one.project}" if one.project else "") + f", {state}"
+        if not (one.is_open and one.purpose in _FILLING):
+            st.caption(plain(words))
+        elif st.button(f"{plain(words)} →", key=f"open_{one.task_id}", type="tertiary", help="Label it now."):
+            with mistakes_said():
+                project_id = open_task(workplace.engine, workplace.annotator_id, one.task_id, lease_s=LEASE_S)
+                show_task(one.task_id, project_id)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _history(found: SolutionView) -> None:
@@ -245,7 +296,7 @@ def _history(found: SolutionView) -> None:
                 "kind": one.annotator_kind,
                 "when": one.created_at,
                 "state": "current" if one.is_current else "superseded",
-                "ended": one.finish_reason,
+                "ended": ENDS.get(one.finish_reason or "", one.finish_reason or "–"),
                 "labels": " ".join(
                     {1: "✓", 0: "◆", -1: "✕"}[one.labels[index]] if index in one.labels else "–"
                     for index in range(max(one.labels, default=-1) + 1)

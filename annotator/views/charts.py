@@ -1,5 +1,6 @@
 """Charts of the lead's pages, by Streamlit's own Altair; their colours hold in light and dark mode."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 
 import altair as alt
@@ -13,14 +14,26 @@ _LABELS = {1: "good", 0: "neutral", -1: "bad"}
 
 def by_day(days: Sequence[Day], value: str, title: str) -> alt.Chart:
     """A bar for each day, days without work among them."""
-    rows = [{"day": day.day.isoformat(), "n": getattr(day, value)} for day in days]
+    done = {day.day: getattr(day, value) for day in days}
+    first, last = min(done), max(done)
+    every = [first + dt.timedelta(days=index) for index in range((last - first).days + 1)]
+    rows = [{"day": day.isoformat(), "n": done.get(day, 0)} for day in every]
+    # Each day is a band of its own, so that its name stands below its bar; names that would touch are left out.
+    axis = alt.Axis(
+        labelExpr="utcFormat(toDate(datum.value), '%d %b')",
+        labelAngle=0,
+        labelOverlap="greedy",
+        labelSeparation=12,
+        grid=False,
+        ticks=False,
+    )
     chart: alt.Chart = (
         _chart(rows)
         .mark_bar(color=_INK, cornerRadiusTopLeft=3, cornerRadiusTopRight=3)
         .encode(
-            x=alt.X("yearmonthdate(day):T", title=None, axis=alt.Axis(format="%d %b", tickCount=8, grid=False)),
+            x=alt.X("day:O", title=None, axis=axis, scale=alt.Scale(paddingInner=0.15)),
             y=alt.Y("n:Q", title=title, axis=alt.Axis(tickCount=4, format="~s")),
-            tooltip=[alt.Tooltip("day:T", format="%Y-%m-%d"), alt.Tooltip("n:Q", title=title, format=",")],
+            tooltip=[alt.Tooltip("day:O"), alt.Tooltip("n:Q", title=title, format=",")],
         )
         .properties(height=220)
     )

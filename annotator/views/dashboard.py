@@ -18,18 +18,12 @@ from stepmark.intervals import Difference, difference, share
 
 from . import charts
 from .agreement_panel import draw_agreement
-from .reading_page import set_measure
+from .reading_page import ENDS, set_measure
 
 _ALL = "All projects"
-_SPANS = {"7 days": 7, "30 days": 30, "90 days": 90, "All": None}
+_DATES = "Dates"
+_SPANS = {"7 days": 7, "30 days": 30, "90 days": 90, "All": None, _DATES: None}
 _FORECAST_DAYS = 14
-_ENDS = {
-    "found_error": "error found",
-    "solution": "no error",
-    "bad_problem": "bad problem",
-    "give_up": "given up",
-    "skipped": "skipped",
-}
 
 
 def show() -> None:
@@ -71,12 +65,34 @@ def _scope(rows: Sequence[ProjectRow]) -> tuple[Scope, ProjectRow | None]:
     with right:
         span = st.segmented_control("Time", list(_SPANS), default="30 days", key="dashboard_span")
     project = next((row for row in rows if row.name == name), None)
+    project_id = None if project is None else project.project_id
+    today = dt.datetime.now(dt.UTC).date()
+    if span == _DATES:
+        return Scope(project_id, *_dates(today)), project
     n_days = _SPANS[span or "All"]
-    since = None
-    if n_days is not None:
-        today = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        since = today - dt.timedelta(days=n_days - 1)
-    return Scope(None if project is None else project.project_id, since), project
+    since = None if n_days is None else _midnight(today - dt.timedelta(days=n_days - 1))
+    return Scope(project_id, since), project
+
+
+def _dates(today: dt.date) -> tuple[dt.datetime | None, dt.datetime | None]:
+    """The days that are picked, both included; either may be left open."""
+    _, first, last = st.columns([2, 1, 1])
+    begin = first.date_input(
+        "From", today - dt.timedelta(days=29), max_value=today, format="YYYY-MM-DD", key="dashboard_from"
+    )
+    end = last.date_input(
+        "To", None, max_value=today, format="YYYY-MM-DD", key="dashboard_to", help="Empty: up to now."
+    )
+    if begin is not None and end is not None and end < begin:
+        st.error(f"{begin} is after {end}: the days are turned round.")
+        begin, end = end, begin
+    since = None if begin is None else _midnight(begin)
+    return since, None if end is None else _midnight(end + dt.timedelta(days=1))
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    """When a day begins (UTC)."""
+    return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
 def _progress(engine: sa.Engine, scope: Scope, days: Sequence[Day]) -> None:
@@ -243,7 +259,7 @@ def _labels(done: Totals, people: Sequence[PersonFigures]) -> None:
         left.altair_chart(charts.label_shares(rows), width="stretch")
     right.dataframe(
         [
-            {"ended": _ENDS.get(why, why), "answers": count, "share": _part(count, done.n_answers)}
+            {"ended": ENDS.get(why, why), "answers": count, "share": _part(count, done.n_answers)}
             for why, count in sorted(done.by_reason.items(), key=lambda one: -one[1])
         ],
         hide_index=True,

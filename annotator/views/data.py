@@ -8,6 +8,7 @@ import streamlit as st
 
 from annotator.workplace import Workplace, current_as
 from db.counts import table_counts
+from db.runs import sampled_runs
 from exports.formats.files import FileFormat
 from exports.queries.exporting import ExportReport, Target, export_set
 from exports.queries.importing import ImportReport, default_options, import_file
@@ -110,19 +111,29 @@ def _draw_import(report: ImportReport, name: str, *, is_dry_run: bool) -> None:
 
 def _export(workplace: Workplace) -> None:
     st.write("A training set is a folder with files, a manifest and a card, on the server; several may share one.")
+    runs = {
+        run.run_id: f"run {run.run_id}: {run.model}, {run.n_samples:,} samples, {run.created_at:%Y-%m-%d}"
+        for run in sampled_runs(workplace.engine)
+    }
     with st.form("export"):
         config = st.selectbox("Set", list(_SETS), format_func=lambda one: f"{one}: {_SETS[one]}")
         folder = st.text_input("Folder on the server", placeholder="sets/first")
         left, right = st.columns(2)
         source = left.text_input("Sources, with commas", placeholder="all")
-        file_format: FileFormat = right.selectbox("Files", _FILE_FORMATS)
-        split = left.text_input("Split by problem family", value="train=0.9,validation=0.05,test=0.05")
-        labellers = right.selectbox(
+        run_id = right.selectbox(
+            "Run",
+            [None, *runs],
+            format_func=lambda one: "all, and what was imported" if one is None else runs[one],
+            help="Only the solutions that one run sampled.",
+        )
+        file_format: FileFormat = left.selectbox("Files", _FILE_FORMATS)
+        split = right.text_input("Split by problem family", value="train=0.9,validation=0.05,test=0.05")
+        labellers = left.selectbox(
             "Step labels of several labellers",
             ("each", "majority"),
             format_func={"each": "a row for each", "majority": "one row by their majority"}.__getitem__,
         )
-        people_only = left.toggle("Labels by people only", value=False)
+        people_only = right.toggle("Labels by people only", value=False)
         overwrite = right.toggle("Replace this set if the folder holds it")
         if not st.form_submit_button("Export", type="primary"):
             return
@@ -130,7 +141,7 @@ def _export(workplace: Workplace) -> None:
         st.error("Give the folder that the set goes to.")
         return
     kinds = ("person",) if people_only else ()
-    selection = Selection(tuple(one.strip() for one in source.split(",") if one.strip()))
+    selection = Selection(sources=tuple(one.strip() for one in source.split(",") if one.strip()), run_id=run_id)
     bar = st.progress(0.0, text="Writing")
     try:
         target = Target(

@@ -45,7 +45,7 @@ def show() -> None:
             [
                 {
                     "version": one,
-                    "since": stored[one].created_at.date() if one in stored else None,
+                    "since": f"{stored[one].created_at:%Y-%m-%d}" if one in stored else "–",
                     "by": stored[one].author if one in stored else "the app's own",
                     "in force in": ", ".join(in_force.get(one, [])) or "–",
                 }

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from annotator.surface import show_surface
+from annotator.pages import PAGES
+from annotator.surface import FIRST_TASK, show_surface
 
 # The surface keeps its own distances, and its footer must reach the bottom of the window. It also says itself when
 # the server is away, and work goes on: Streamlit's dialog about that would only stand before it.
@@ -17,3 +18,12 @@ def show() -> None:
     """Draws the page."""
     st.html(f"<style>{_PAGE_CSS}</style>")
     show_surface()
+
+
+def show_task(task_id: int, project_id: int | None) -> None:
+    """Switches to this page, on which a task in this person's hands comes first; the script ends here."""
+    st.session_state[FIRST_TASK] = task_id
+    if st.session_state.get("project_id") not in (None, project_id):
+        st.session_state["project_id"] = project_id
+    page = PAGES[0]
+    st.switch_page(st.Page(show, title=page.title, url_path=page.view, default=True))

@@ -4,17 +4,12 @@ import streamlit as st
 
 from annotator.workplace import Workplace, current
 from db.notes import NoteRow, list_notes, mark_read
+from db.own_quality import GOLD_AT_ONCE, own_quality
 from db.queue import progress, queue_state, recently_answered
+from stepmark.intervals import share
 
-from .reading_page import draw_text, plain, set_measure
+from .reading_page import ENDS, KINDS, draw_text, plain, set_measure
 
-_REASONS = {
-    "found_error": "error found",
-    "solution": "no error",
-    "bad_problem": "bad problem",
-    "give_up": "given up",
-    "skipped": "skipped",
-}
 _LABELS = {1: "good", 0: "neutral", -1: "bad"}
 _NOTES = {"sent_back": "Sent back to you", "feedback": "A label was changed", "message": "Message"}
 
@@ -33,12 +28,13 @@ def show() -> None:
     labels.metric("Step labels", f"{sum(found.by_label.values()):,}", border=True)
     pace.metric("Median time a task", "–" if found.median_s is None else f"{found.median_s:.0f} s", border=True)
     _notes(workplace)
+    _quality(workplace)
     _queue(workplace)
     if found.n_answered:
         how, what = st.columns(2)
         how.subheader("How tasks ended")
         how.dataframe(
-            [{"ended": _REASONS.get(why, why), "tasks": count} for why, count in sorted(found.by_reason.items())],
+            [{"ended": ENDS.get(why, why), "tasks": count} for why, count in sorted(found.by_reason.items())],
             hide_index=True,
         )
         what.subheader("Labels")
@@ -78,6 +74,32 @@ def _note(note: NoteRow) -> None:
     st.caption(f"{plain(note.author)}, {note.created_at:%Y-%m-%d %H:%M} UTC")
 
 
+def _quality(workplace: Workplace) -> None:
+    """The own share right of tasks with a known answer, in the projects that show it."""
+    found = own_quality(workplace.engine, workplace.annotator_id)
+    if not found:
+        return
+    st.subheader("How often you were right")
+    for one in found:
+        st.markdown(f"**{plain(one.project)}**")
+        figures = []
+        if one.n_entry:
+            figures.append(("Entry test, right", f"{one.n_entry_right} of {one.n_entry}", ""))
+        between = share(one.n_gold_right, one.n_gold)
+        words = "None is counted yet."
+        if between.value is not None:
+            words = f"{one.n_gold_right} of {one.n_gold}; between {between.low:.0%} and {between.high:.0%}."
+        figures.append(("Known answers, right", "–" if between.value is None else f"{between.value:.0%}", words))
+        for column, (title, value, said) in zip(st.columns(4), figures, strict=False):
+            column.metric(title, value, border=True)
+            if said:
+                column.caption(said)
+    st.caption(
+        f"Some tasks have an answer that is known beforehand. Which ones is not said, and they count {GOLD_AT_ONCE} "
+        "at a time."
+    )
+
+
 def _queue(workplace: Workplace) -> None:
     st.subheader("Queue")
     states = queue_state(workplace.engine)
@@ -86,8 +108,8 @@ def _queue(workplace: Workplace) -> None:
             [
                 {
                     **({"project": state.project or "–"} if any(one.project for one in states) else {}),
-                    "rule": state.reason,
-                    "mode": state.mode.replace("_", " ") if state.kind == "steps" else state.kind,
+                    "rule": state.reason or "–",
+                    "what": state.mode.replace("_", " ") if state.kind == "steps" else KINDS[state.kind],
                     "open": state.n_open,
                     "in somebody's hands": state.n_leased,
                     "done": state.n_closed,
@@ -108,7 +130,7 @@ def _last(workplace: Workplace) -> None:
             {
                 "task": row.task_id,
                 "problem": row.statement[:160],
-                "ended": _REASONS.get(row.finish_reason, row.finish_reason),
+                "ended": ENDS.get(row.finish_reason, row.finish_reason),
                 "first error": "–" if row.first_error is None else str(row.first_error + 1),
                 "seconds": "–" if row.duration_ms is None else f"{row.duration_ms / 1000:.0f}",
             }

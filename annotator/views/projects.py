@@ -8,26 +8,23 @@ import streamlit as st
 
 from annotator.guideline import DEFAULT, default_body
 from annotator.workplace import Workplace, current_as
-from db import guidelines, known_tasks, members, projects
+from db import assignments, guidelines, known_tasks, members, projects, relabelling
 from db.accounts import list_people
-from db.models import MEMBER_STATES, PROJECT_ACCESS, TASK_KINDS, TASK_MODES
+from db.models import CRITIQUE_JUDGEMENTS, MEMBER_STATES, PROJECT_ACCESS, TASK_KINDS, TASK_MODES
 from db.previews import count_candidates
 from db.projects import ProjectRow
-from db.queue import queue_state
+from db.queue import CRITIQUE_ORDERS, ORDERS, PAIR_ORDERS, queue_state
 from stepmark.errors import InputError
 from stepmark.guidelines import as_text, from_text
 from stepmark.known_answers import check_known_answer
 
 from .guideline_view import draw_guideline
-from .reading_page import counted, plain, set_measure, show_told, tell, told
+from .reading_page import KINDS, counted, plain, set_measure, show_told, tell, told
 
 _PARTS = ("Overview", "Queue", "Members", "Known answers", "Guideline", "Settings")
 _DEFAULT_RULES = "the default rules"
-_RULES = {
-    "steps": ("random", "uncertain", "convincing wrong", "disagreement"),
-    "preference": ("random", "uncertain", "disagreement"),
-    "critique": ("random",),
-}
+_RULES = {"steps": ORDERS, "preference": PAIR_ORDERS, "critique": CRITIQUE_ORDERS}
+_CHOICES = {"a": "A is better", "b": "B is better", "equal": "equally good", "both_bad": "both bad"}
 
 
 def show() -> None:
@@ -61,7 +58,7 @@ def show() -> None:
 def _new(workplace: Workplace) -> None:
     with st.form("new_project", border=False):
         name = st.text_input("Name", placeholder="gsm8k first errors", max_chars=128)
-        kind = st.selectbox("What is labelled", TASK_KINDS, format_func=_words)
+        kind = st.selectbox("What is labelled", TASK_KINDS, format_func=KINDS.__getitem__)
         mode = st.selectbox("How steps are labelled", TASK_MODES, format_func=_words)
         n_wanted = st.number_input("Annotators of each task", min_value=1, max_value=50, value=1)
         access = st.selectbox("For whom", PROJECT_ACCESS)
@@ -91,7 +88,7 @@ def _overview(workplace: Workplace, row: ProjectRow) -> None:
         st.info("The queue is empty: fill it under Queue.")
     known = known_tasks.known_counts(workplace.engine, row.project_id)
     facts = {
-        "What": f"{_words(row.kind)}, {_words(row.mode)}" if row.kind == "steps" else _words(row.kind),
+        "What": f"steps, {_words(row.mode)}" if row.kind == "steps" else KINDS[row.kind],
         "Annotators of each task": str(row.n_wanted),
         "For whom": row.access,
         "Rules": row.guideline or f"{_DEFAULT_RULES} ({DEFAULT.version})",
@@ -114,8 +111,8 @@ def _queue(workplace: Workplace, row: ProjectRow) -> None:
         st.dataframe(
             [
                 {
-                    "rule": state.reason,
-                    "mode": _words(state.mode),
+                    "rule": state.reason or "–",
+                    "what": _words(state.mode) if state.kind == "steps" else KINDS[state.kind],
                     "open": state.n_open,
                     "in somebody's hands": state.n_leased,
                     "done": state.n_closed,
@@ -128,7 +125,8 @@ def _queue(workplace: Workplace, row: ProjectRow) -> None:
     with fill:
         st.subheader("Fill the queue")
         source = st.text_input("Source", value="*", help="Name of a source; * stands for any text.")
-        rule = st.selectbox("Rule", _RULES[row.kind], format_func=_words)
+        rules = ORDERS[:1] if row.kind == "steps" and row.mode == "alternatives" else _RULES[row.kind]
+        rule = st.selectbox("Rule", rules, format_func=_words)
         _preview(workplace.engine, row, source)
         with st.form("fill"):
             limit = st.number_input("Tasks at most", min_value=1, max_value=1_000_000, value=100)
@@ -142,7 +140,7 @@ def _queue(workplace: Workplace, row: ProjectRow) -> None:
             n = st.number_input("Tasks", min_value=1, max_value=100_000, value=20)
             if st.form_submit_button("Give") and name is not None:
                 with told(f"Tasks were given to {name} alone."):
-                    known_tasks.assign_tasks(
+                    assignments.assign_tasks(
                         workplace.engine, row.project_id, name, n=int(n), author_id=workplace.annotator_id
                     )
         st.caption("Open tasks that nobody has begun; the most urgent first.")
@@ -156,10 +154,15 @@ def _preview(engine: sa.Engine, row: ProjectRow, source: str) -> None:
     except InputError as err:
         st.error(plain(str(err)))
         return
-    st.caption(
-        f"{found.n_fitting:,} fit the source: {found.n_queued:,} are in this project already, "
-        f"{found.n_fitting - found.n_queued:,} can be added; {found.n_scored:,} of these have a score."
-    )
+    words = {
+        "steps": f"{found.n_fitting:,} fit the source: {found.n_queued:,} are in this project already, "
+        f"{found.n_fitting - found.n_queued:,} can be added; {found.n_scored:,} of these have a score.",
+        "preference": f"{found.n_fitting:,} solutions fit the source; pairs are drawn of them, at most four of each "
+        f"problem. {found.n_queued:,} stand first in a pair of this project already.",
+        "critique": f"{found.n_fitting:,} critiques fit the source: {found.n_queued:,} are in this project already, "
+        f"{found.n_fitting - found.n_queued:,} can be added.",
+    }
+    st.caption(words[row.kind])
 
 
 def _fill(engine: sa.Engine, row: ProjectRow, source: str, rule: str, limit: int, seed: int) -> None:
@@ -235,33 +238,63 @@ def _known(workplace: Workplace, row: ProjectRow) -> None:
     counts = known_tasks.known_counts(workplace.engine, row.project_id)
     for column, purpose in zip(st.columns(4), known_tasks.KNOWN_PURPOSES, strict=True):
         column.metric(purpose.capitalize(), f"{counts.get(purpose, 0):,}", border=True)
-    if row.kind != "steps":
-        st.info("Known answers are of steps; this project labels something else.")
-        return
     taken, typed = st.columns(2, gap="large")
     with taken, st.form("known_from_labels"):
         st.subheader("From labels that are there")
         labeller = st.text_input("Labeller", value="*", help="A person, model or program; * stands for any text.")
-        source = st.text_input("Source", value="*")
+        source = st.text_input("Source", value="*", help="Name of a source; * stands for any text.")
         purpose = st.selectbox("As", known_tasks.KNOWN_PURPOSES, key="purpose_taken")
         limit = st.number_input("At most", min_value=1, max_value=10_000, value=30)
         if st.form_submit_button("Add"):
             with told():
                 answers = known_tasks.known_from_labels(
-                    workplace.engine, labeller=labeller, source=source, limit=int(limit)
+                    workplace.engine, labeller=labeller, kind=row.kind, source=source, limit=int(limit)
                 )
                 _add_known(workplace, row, answers, purpose)
     with typed, st.form("known_typed"):
         st.subheader("Typed in")
-        solution_id = st.number_input("Solution", min_value=1, value=1, help="Its number, as Browse shows it.")
-        labels = st.text_input("Labels", placeholder="1, 1, -1", help="1, 0, -1 or - for each step, in order.")
+        given = _TYPED[row.kind]()
         note = st.text_area("Why", help="Shown after the answer, but for gold.")
         purpose = st.selectbox("As", known_tasks.KNOWN_PURPOSES, key="purpose_typed")
         if st.form_submit_button("Add"):
             with told():
-                answer = check_known_answer({"labels": _typed_labels(labels)}, "steps")
-                known = known_tasks.Known(int(solution_id), answer, note.strip() or None)
+                given["answer"] = check_known_answer(_parsed(given["answer"]), row.kind)
+                known = known_tasks.Known(**given, note=note.strip() or None)
                 _add_known(workplace, row, [known], purpose)
+    st.caption(_RIGHT[row.kind])
+
+
+def _typed_steps() -> dict[str, Any]:
+    solution_id = st.number_input("Solution", min_value=1, value=1, help="Its number, as Browse shows it.")
+    labels = st.text_input("Labels", placeholder="1, 1, -1", help="1, 0, -1 or - for each step, in order.")
+    return {"solution_id": int(solution_id), "answer": {"labels": labels}}
+
+
+def _typed_pair() -> dict[str, Any]:
+    first, second = st.columns(2)
+    a = first.number_input("Solution A", min_value=1, value=1, help="Its number, as Browse shows it.")
+    b = second.number_input("Solution B", min_value=1, value=2, help="Another solution of the same problem.")
+    choice = st.selectbox("Right choice", list(_CHOICES), format_func=_CHOICES.__getitem__)
+    return {"solution_id": int(a), "other_solution_id": int(b), "answer": {"choice": choice}}
+
+
+def _typed_critique() -> dict[str, Any]:
+    critique_id = st.number_input("Critique", min_value=1, value=1, help="Its number, as Browse shows it.")
+    judgement = st.selectbox("What it says is", CRITIQUE_JUDGEMENTS)
+    return {"solution_id": None, "critique_id": int(critique_id), "answer": {"judgement": judgement}}
+
+
+_TYPED = {"steps": _typed_steps, "preference": _typed_pair, "critique": _typed_critique}
+_RIGHT = {
+    "steps": "An answer is right if it names the same first error, or none where there is none.",
+    "preference": "An answer is right if it makes the same choice; strength and reasons do not matter. "
+    "Annotators see the two in an order of their own.",
+    "critique": "An answer is right if it judges the same of what the critique says.",
+}
+
+
+def _parsed(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"labels": _typed_labels(answer["labels"])} if "labels" in answer else answer
 
 
 def _add_known(workplace: Workplace, row: ProjectRow, answers: list[known_tasks.Known], purpose: str) -> None:
@@ -295,12 +328,12 @@ def _guideline(workplace: Workplace, row: ProjectRow) -> None:
                     author_id=workplace.annotator_id,
                     guideline=None if version == _DEFAULT_RULES else version,
                 )
-    n_stale = known_tasks.count_stale(workplace.engine, row.project_id)
+    n_stale = relabelling.count_stale(workplace.engine, row.project_id)
     if n_stale:
         st.warning(f"{n_stale:,} tasks have answers under other rules than those in force.")
         if st.button("Queue them once more", help="The old answers stay."):
             with told():
-                added = known_tasks.queue_relabel(
+                added = relabelling.queue_relabel(
                     workplace.engine, row.project_id, limit=n_stale, author_id=workplace.annotator_id
                 )
                 tell(counted("relabel", added.read, added.kept, added.dropped))
@@ -351,15 +384,21 @@ def _settings_fields(row: ProjectRow) -> dict[str, Any]:
     with left:
         st.subheader("Tasks")
         found["name"] = st.text_input("Name", value=row.name, max_chars=128)
-        found["mode"] = st.selectbox("Mode of new tasks", TASK_MODES, TASK_MODES.index(row.mode), format_func=_words)
+        if row.kind == "steps":
+            found["mode"] = st.selectbox(
+                "Mode of new tasks", TASK_MODES, TASK_MODES.index(row.mode), format_func=_words
+            )
         found["n_wanted"] = int(st.number_input("Annotators of each new task", 1, 50, min(row.n_wanted, 50)))
         found["access"] = st.selectbox("For whom", PROJECT_ACCESS, PROJECT_ACCESS.index(row.access))
-        settings["label_scheme"] = _choice("Labels", ("good_neutral_bad", "good_bad"), now.label_scheme)
-        settings["repaired_steps"] = _choice("Mended mistakes are", ("error", "self_corrected"), now.repaired_steps)
+        if row.kind == "steps":
+            settings["label_scheme"] = _choice("Labels", ("good_neutral_bad", "good_bad"), now.label_scheme)
+            mended = ("error", "self_corrected")
+            settings["repaired_steps"] = _choice("Mended mistakes are", mended, now.repaired_steps)
         settings["math_mode"] = _choice("Mathematics", ("auto", "tex", "plain"), now.math_mode)
-        settings["asks_strength"] = st.toggle("Pairs: ask how much better", now.asks_strength)
-        reasons = st.text_input("Pairs: reasons offered, with commas", ", ".join(now.pair_reasons))
-        settings["pair_reasons"] = [one.strip() for one in reasons.split(",") if one.strip()]
+        if row.kind == "preference":
+            settings["asks_strength"] = st.toggle("Ask how much better", now.asks_strength)
+            reasons = st.text_input("Reasons offered, with commas", ", ".join(now.pair_reasons))
+            settings["pair_reasons"] = [one.strip() for one in reasons.split(",") if one.strip()]
     with right:
         st.subheader("Quality")
         settings["gold_share"] = _share("Gold, share of tasks", now.gold_share)
@@ -368,6 +407,11 @@ def _settings_fields(row: ProjectRow) -> dict[str, Any]:
         settings["entry_pass_share"] = _share("Entry test, share to get right", now.entry_pass_share)
         below = _share("Pause below this share of gold right (0: never)", now.pause_below or 0.0)
         settings["pause_below"] = below or None
+        settings["shows_own_quality"] = st.toggle(
+            "Annotators see their own share of gold right",
+            now.shows_own_quality,
+            help="On their Progress page, five gold answers at a time, so that no single task is given away.",
+        )
         settings["min_ms_per_step"] = int(
             st.number_input("Too fast below, ms a step", 0, 60_000, now.min_ms_per_step, step=100)
         )

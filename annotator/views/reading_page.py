@@ -12,9 +12,28 @@ from stepmark.errors import StepmarkError
 SHAPES = {1: ("good", "✓"), 0: ("neutral", "◆"), -1: ("bad", "✕")}
 """Word and shape of each step label."""
 
+KINDS = {"steps": "steps", "preference": "pairs", "critique": "critiques"}
+"""What is labelled, in words."""
+
+ENDS = {
+    "found_error": "error found",
+    "solution": "no error",
+    "answered": "answered",
+    "bad_problem": "bad problem",
+    "give_up": "given up",
+    "skipped": "skipped",
+}
+"""How an answer ended (`db.queue.answered_how`), in words."""
+
+OUTCOMES = {True: "Final answer right", False: "Final answer wrong", None: "Outcome unknown"}
+"""A solution's outcome in words."""
+
 _CSS = """
 [data-testid="stMainBlockContainer"] { padding: 4.5rem 1.5rem 3rem; max-width: MEASURE; margin-inline: auto; }
 [data-testid="stMetricValue"] { font-variant-numeric: tabular-nums; }
+[data-testid="stBaseButton-primary"] *, [data-testid="stBaseButton-primaryFormSubmit"] * {
+  color: light-dark(#fff, #14161a) !important;
+}
 .sm-text { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.55; }
 .sm-mono { font-family: ui-monospace, monospace; font-size: .86rem; }
 .sm-eyebrow { font-size: .72rem; font-weight: 650; letter-spacing: .07em; text-transform: uppercase; opacity: .65; }
@@ -27,15 +46,22 @@ _CSS = """
 .sm-scroll { overflow-x: auto; }
 .sm-matrix { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem; }
 .sm-matrix th { text-align: left; font-weight: 600; font-size: .8rem; opacity: .75; min-width: 4.5rem; }
-.sm-matrix th:first-child { min-width: 0; }
+.sm-matrix th:first-child, .sm-matrix.sm-slim th { min-width: 0; }
+.sm-matrix th { max-width: 6.5rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.sm-matrix.sm-slim th, .sm-matrix.sm-slim td { padding: .35rem .5rem; }
+.sm-matrix.sm-slim th:first-child, .sm-matrix.sm-slim td:first-child { padding-left: 0; }
+.sm-matrix small { opacity: .65; }
 .sm-matrix th, .sm-matrix td {
-  padding: .5rem .65rem; vertical-align: top;
+  padding: .5rem; vertical-align: top;
   border-bottom: 1px solid color-mix(in srgb, currentColor 12%, transparent);
 }
 .sm-matrix td.sm-cell { text-align: left; width: 1%; white-space: nowrap; }
-.sm-matrix td.sm-step { min-width: 16rem; }
+.sm-matrix td.sm-step { min-width: 14rem; }
 .sm-matrix tr.sm-differs td { background: light-dark(rgb(163 95 8 / .07), rgb(224 173 75 / .09)); }
 .sm-matrix tr.sm-here { outline: 2px solid light-dark(#3d5bd9, #8fa5ff); outline-offset: -2px; border-radius: .5rem; }
+.sm-vote { margin: .15rem 0 .4rem; }
+.sm-side { margin-bottom: .4rem; display: flex; align-items: baseline; gap: .75rem; }
+.sm-side b { font-size: 1.15rem; } .sm-side span { font-size: .82rem; opacity: .7; overflow-wrap: anywhere; }
 .sm-bar {
   display: inline-flex; width: 5.5rem; height: .55rem; border-radius: .3rem; overflow: hidden; vertical-align: middle;
 }
@@ -102,11 +128,32 @@ def bar_html(parts: Mapping[int, float]) -> str:
     return f'<span class="sm-bar" role="img" aria-label="{title}" title="{title}">{cells}</span>'
 
 
-def matrix_html(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """A table of HTML cells; each row has a class. Column heads are text."""
-    heads = "".join(f"<th>{escaped(cell).replace('-', '&#8209;')}</th>" for cell in head)
+def matrix_html(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], *, is_slim: bool = False) -> str:
+    """A table of HTML cells; each row has a class. Column heads are text. A slim one fits a narrow column."""
+    heads = "".join(f'<th title="{escaped(cell)}">{escaped(cell)}</th>' for cell in head)
+    heads = f"<tr>{heads}</tr>" if heads else ""
     body = "".join(f'<tr class="{name}">{"".join(cells)}</tr>' for name, cells in rows)
-    return f'<div class="sm-scroll"><table class="sm-matrix"><tr>{heads}</tr>{body}</table></div>'
+    slim = " sm-slim" if is_slim else ""
+    return f'<div class="sm-scroll"><table class="sm-matrix{slim}">{heads}{body}</table></div>'
+
+
+def choose_one(label: str, options: Sequence[str], *, kept: str, words: Mapping[str, str] | None = None) -> str:
+    """A row of options, one of which is always chosen; the choice is kept in the session under a name of its own.
+
+    A widget's own state is gone once a run does not draw it.
+    """
+    before = st.session_state.get(kept)
+    chosen = st.segmented_control(
+        label,
+        options,
+        default=before if before in options else options[0],
+        format_func=lambda one: (words or {}).get(one, one),
+        label_visibility="collapsed",
+        key=f"{kept}_chosen",
+    )
+    found = chosen if chosen is not None else (before if before in options else options[0])
+    st.session_state[kept] = found
+    return found
 
 
 @contextmanager
@@ -120,6 +167,15 @@ def told(message: str = "") -> Iterator[None]:
         if message:
             tell(message)
         st.rerun()
+
+
+@contextmanager
+def mistakes_said() -> Iterator[None]:
+    """Says on the page what a user did wrong, where the action ends the script by itself."""
+    try:
+        yield
+    except StepmarkError as err:
+        st.error(plain(str(err)))
 
 
 def tell(message: str) -> None:

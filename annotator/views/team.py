@@ -102,6 +102,8 @@ def _comparison(engine: sa.Engine, project: ProjectRow, name: str) -> None:
     if answered:
         same = sum(one.is_unanimous for one in answered)
         st.caption(f"{same} of {len(answered)} tasks with two answers or more are unanimous.")
+    elif not people:
+        st.caption("Nobody has answered one of its tasks yet; they come before all others.")
     st.dataframe(
         [
             {

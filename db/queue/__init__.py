@@ -1,6 +1,6 @@
 """The labelling queue: what to ask about next, by rule, and what waits, what was done, by whom."""
 
-from .state import Answered, Progress, QueueState, counts_for, progress, queue_state, recently_answered
+from .state import Answered, Progress, QueueState, answered_how, counts_for, progress, queue_state, recently_answered
 from .wanted import CRITIQUE_ORDERS, ORDERS, PAIR_ORDERS, queue_critiques, queue_pairs, queue_solutions, queue_tasks
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Answered",
     "Progress",
     "QueueState",
+    "answered_how",
     "counts_for",
     "progress",
     "queue_critiques",

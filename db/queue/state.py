@@ -41,6 +41,7 @@ class Progress:
     n_answered: int
     """Tasks answered, given up, skipped or called broken; corrections count once."""
     by_reason: dict[str, int]
+    """By how they ended (`answered_how`)."""
     by_label: dict[int, int]
     n_unsure: int
     median_s: float | None
@@ -56,6 +57,7 @@ class Answered:
     task_id: int
     statement: str
     finish_reason: str
+    """How it ended (`answered_how`)."""
     first_error: int | None
     duration_ms: int | None
 
@@ -97,11 +99,10 @@ def progress(engine: sa.Engine, annotator_id: int, *, reason: str | None = None)
         _is_work(),
     )
     with reading(engine) as session:
+        how = answered_how()
         by_reason = {
             why: count
-            for why, count in session.execute(
-                sa.select(Annotation.finish_reason, sa.func.count()).where(mine).group_by(Annotation.finish_reason)
-            )
+            for why, count in session.execute(sa.select(how, sa.func.count()).where(mine).group_by(how))
             if why is not None
         }
         labels = (
@@ -156,7 +157,7 @@ def recently_answered(engine: sa.Engine, annotator_id: int, *, n: int = 20) -> l
     """The tasks an annotator answered last, newest first."""
     with reading(engine) as session:
         rows = session.execute(
-            sa.select(Annotation, Problem.statement)
+            sa.select(Annotation, answered_how(), Problem.statement)
             .join(Solution, Solution.solution_id == Annotation.solution_id)
             .join(Problem, Problem.problem_id == Solution.problem_id)
             .where(Annotation.annotator_id == annotator_id, Annotation.superseded_by_id.is_(None), _is_work())
@@ -164,9 +165,17 @@ def recently_answered(engine: sa.Engine, annotator_id: int, *, n: int = 20) -> l
             .limit(n)
         )
         return [
-            Answered(row.task_id or 0, statement, row.finish_reason or "", row.first_error, row.duration_ms)
-            for row, statement in rows
+            Answered(row.task_id or 0, statement, how or "", row.first_error, row.duration_ms)
+            for row, how, statement in rows
         ]
+
+
+def answered_how() -> sa.ColumnElement[str | None]:
+    """How an answer ended: its finish reason; `answered` of a pair or critique, in which no error is looked for."""
+    # Written out, not bound: PostgreSQL groups only by what is word for word what is selected.
+    steps, solution, answered = (sa.literal_column(f"'{word}'") for word in ("steps", "solution", "answered"))
+    is_whole = sa.and_(Annotation.kind != steps, Annotation.finish_reason == solution)
+    return sa.case((is_whole, answered), else_=Annotation.finish_reason)
 
 
 def _is_work() -> sa.ColumnElement[bool]:

@@ -259,9 +259,9 @@ def _project(engine: sa.Engine, name: str) -> Project:
         return found
 
 
-def _of_project(project_id: int | None) -> list[sa.ColumnElement[bool]]:
-    purpose: list[sa.ColumnElement[bool]] = [Task.purpose == "label"]
-    return purpose if project_id is None else [*purpose, Task.project_id == project_id]
+def _of_project(project_id: int | None, purpose: str = "label") -> list[sa.ColumnElement[bool]]:
+    such: list[sa.ColumnElement[bool]] = [Task.purpose == purpose]
+    return such if project_id is None else [*such, Task.project_id == project_id]
 
 
 def _has_task(kind: str, project_id: int | None, *more: sa.ColumnElement[bool]) -> sa.Exists:
@@ -382,8 +382,16 @@ def _disagreement(session: Session, fits: sa.ColumnElement[bool], limit: int) ->
     return [(solution_id, float(value)) for solution_id, value in rows]
 
 
+def random_pairs(
+    session: Session, *, source: str, limit: int, seed: int, project_id: int, purpose: str
+) -> list[tuple[int, int]]:
+    """Draws pairs of differing solutions of one problem of which a project has no task for a purpose."""
+    pairs = _pairs(session, source, project_id, None, seed, purpose=purpose)
+    return _draw((pair for pair, _ in pairs), limit, seed=seed)
+
+
 def _pairs(
-    session: Session, source: str, project_id: int | None, model: str | None, seed: int
+    session: Session, source: str, project_id: int | None, model: str | None, seed: int, *, purpose: str = "label"
 ) -> Iterator[tuple[tuple[int, int], float]]:
     """Pairs of differing texts, at most four of each problem, with the gap of their scores by `model`, if any."""
     value = sa.null() if model is None else Score.value
@@ -396,7 +404,7 @@ def _pairs(
         frozenset(pair)
         for pair in session.execute(
             sa.select(Task.solution_id, Task.other_solution_id).where(
-                Task.kind == "preference", *_of_project(project_id)
+                Task.kind == "preference", *_of_project(project_id, purpose)
             )
         )
     }

@@ -9,6 +9,7 @@ exceptions: the page must tell the annotator what became of the work. What is wo
 from .adding import STEP_MODES, AddedTasks, Wanted, add_tasks
 from .claims import claim_tasks, heartbeat, release
 from .contents import ClaimedTask
+from .opening import open_solution, open_task
 from .pools import Pool, pools_of, workable_pools
 from .practice import BuiltIn, practice_task
 from .quality import gold_score
@@ -36,6 +37,8 @@ __all__ = [
     "gold_score",
     "heartbeat",
     "labels_problem",
+    "open_solution",
+    "open_task",
     "pools_of",
     "practice_task",
     "release",

@@ -91,11 +91,11 @@ def add_tasks(
     while chunk := list(itertools.islice(items, _CHUNK)):
         with writing(engine) as session:
             queued = _queued(session, chunk, kind, mode, project_id)
-            facts = _Facts(session, chunk, kind, mode)
+            facts = Facts(session, chunk, kind, mode)
             rows: list[dict[str, Any]] = []
             for item in chunk:
                 read += 1
-                key = _key(kind, mode, item.solution_id, item.other_solution_id, item.critique_id, item.step_index)
+                key = key_of(kind, mode, item)
                 why = facts.unfit(item) or ("already queued" if key in queued else None)
                 if why is not None:
                     dropped[why] = dropped.get(why, 0) + 1
@@ -123,15 +123,13 @@ def add_tasks(
     return AddedTasks(read, kept, dropped)
 
 
-def _key(
-    kind: str, mode: str, solution_id: int, other_id: int | None, critique_id: int | None, step: int | None
-) -> Any:
+def key_of(kind: str, mode: str, item: Wanted) -> Any:
     """What two tasks share that ask for the same."""
     if kind == "preference":
-        return frozenset((solution_id, other_id))
+        return frozenset((item.solution_id, item.other_solution_id))
     if kind == "critique":
-        return critique_id
-    return (solution_id, step) if mode == "alternatives" else solution_id
+        return item.critique_id
+    return (item.solution_id, item.step_index) if mode == "alternatives" else item.solution_id
 
 
 def _queued(session: Session, chunk: list[Wanted], kind: str, mode: str, project_id: int | None) -> set[Any]:
@@ -144,10 +142,13 @@ def _queued(session: Session, chunk: list[Wanted], kind: str, mode: str, project
         query = query.where(Task.mode == mode)
     if project_id is not None:
         query = query.where(Task.project_id == project_id)
-    return {_key(kind, mode, *row) for row in session.execute(query)}
+    return {
+        key_of(kind, mode, Wanted(solution_id, 0.0, step_index, other_id, critique_id))
+        for solution_id, other_id, critique_id, step_index in session.execute(query)
+    }
 
 
-class _Facts:
+class Facts:
     """What must be known of a chunk to tell what cannot be labelled, and why."""
 
     def __init__(self, session: Session, chunk: list[Wanted], kind: str, mode: str) -> None:
@@ -156,9 +157,13 @@ class _Facts:
         self._solutions: Mapping[int, Any] = {
             row.solution_id: row
             for row in session.execute(
-                sa.select(Solution.solution_id, Solution.problem_id, Solution.steps, Solution.text_hash).where(
-                    Solution.solution_id.in_(ids)
-                )
+                sa.select(
+                    Solution.solution_id,
+                    Solution.problem_id,
+                    Solution.steps,
+                    Solution.text_hash,
+                    Solution.answer.is_not(None).label("has_answer"),
+                ).where(Solution.solution_id.in_(ids))
             )
         }
         self._critiques: set[tuple[int, int]] = set()
@@ -170,6 +175,11 @@ class _Facts:
         elif kind == "steps" and mode == "alternatives":
             there = sa.select(Alternative.solution_id, Alternative.step_index).where(Alternative.solution_id.in_(ids))
             self._alternatives = {(solution_id, step) for solution_id, step in session.execute(there.distinct())}
+
+    def n_segments(self, solution_id: int) -> int:
+        """How many segments a solution of the chunk has."""
+        row = self._solutions[solution_id]
+        return len(row.steps) + bool(row.has_answer)
 
     def unfit(self, item: Wanted) -> str | None:
         """Why a thing cannot be labelled; None if it can."""

@@ -1,9 +1,9 @@
 """Leases: which task an annotator gets next, how long it is theirs, and letting it go.
 
-What comes first: tasks that a reviewer sent back; tasks held already; tasks assigned to this person; the entry test
-of a project in which they are testing; then the project whose first task has the highest priority. There, now and
-then, a task with a known answer, or one that the person answered before, stands in the place of the next one
-(`draws.special_kind`), without a sign.
+What comes first: a task that the person opened; tasks that a reviewer sent back; tasks held already; tasks assigned
+to this person; the entry test of a project in which they are testing; then the project whose first task has the
+highest priority. There, now and then, a task with a known answer, or one that the person answered before, stands in
+the place of the next one (`draws.special_kind`), without a sign.
 """
 
 import secrets
@@ -54,6 +54,7 @@ def claim_tasks(
     lease_s: int = 1800,
     reason: str | None = None,
     project_id: int | None = None,
+    first: int | None = None,
 ) -> list[ClaimedTask]:
     """Brings the number of tasks in an annotator's hands to `n`, and returns them all with their content.
 
@@ -69,6 +70,7 @@ def claim_tasks(
         lease_s: Seconds until a new lease ends.
         reason: Of new tasks, only those that this rule put into the queue; silent ones come all the same.
         project_id: Only tasks of this project; None for all this person may work in, and those outside any.
+        first: The task that comes before all others, if it is held (see `opening`).
     """
     with writing(engine) as session:
         # One claim of a person at a time: two pages of theirs would else both take the next one. Not so strong a
@@ -83,7 +85,7 @@ def claim_tasks(
             for pool in pools_of(session, annotator_id)
             if pool.state != "paused" and project_id in (None, pool.project_id)
         ]
-        held = _still_held(session, annotator_id, pools, n=n, lease_s=lease_s)
+        held = _still_held(session, annotator_id, pools, n=n, lease_s=lease_s, first=first)
         while len(held) < n:
             task_id = _next(session, annotator_id, pools, reason=reason)
             if task_id is None:
@@ -149,9 +151,12 @@ def lease(session: Session, task_id: int, annotator_id: int, *, lease_s: int) ->
     session.flush()
 
 
-def _still_held(session: Session, annotator_id: int, pools: Sequence[Pool], *, n: int, lease_s: int) -> list[int]:
-    """Tasks sent back, then unanswered ones claimed before, oldest first; a lease that ran out is renewed if it can.
+def _still_held(
+    session: Session, annotator_id: int, pools: Sequence[Pool], *, n: int, lease_s: int, first: int | None
+) -> list[int]:
+    """The task that is to be first, tasks sent back, then unanswered ones claimed before, oldest first.
 
+    A lease that ran out is renewed if it can be.
     Claims are never deleted, so those of an annotator are many; of the ended ones, which are answered for the most
     part, only the newest are looked at. An older one that is still to be done comes again by the queue.
     """
@@ -197,7 +202,7 @@ def _still_held(session: Session, annotator_id: int, pools: Sequence[Pool], *, n
             Task.task_id.in_(locked),
             sa.or_(sa.and_(~is_answered_by(annotator_id), may_answer(annotator_id)), is_sent_back_to(annotator_id)),
         )
-        .order_by(Task.task_id.in_(sent_back).desc(), Claim.claim_id)
+        .order_by((Task.task_id == (first or 0)).desc(), Task.task_id.in_(sent_back).desc(), Claim.claim_id)
         .limit(n)
     ).all()
     for task_id, is_live, _ in rows:

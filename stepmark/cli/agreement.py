@@ -17,6 +17,7 @@ from .progress import progress_bar
 
 if TYPE_CHECKING:
     from db.agreement import LabelSelection
+    from db.decisions import WithDecisions
     from stepmark.agreement.report import AgreementReport, AnnotatorAgreement, StepAgreement
     from stepmark.flows.agreement import PosteriorReport
 
@@ -36,6 +37,11 @@ Reason = Annotated[
 Since = Annotated[datetime | None, typer.Option(help="Only answers from this moment on (UTC).")]
 Until = Annotated[datetime | None, typer.Option(help="Only answers before this moment (UTC).")]
 
+Suggestion = Annotated[
+    Literal["shown", "hidden"] | None,
+    typer.Option(help="Only answers before which a model's opinion was on screen, or was not."),
+]
+
 
 @app.callback()
 def agreement(
@@ -49,6 +55,7 @@ def agreement(
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
+    suggestion: Suggestion = None,
     gold: Annotated[
         str | None, typer.Option(metavar="NAME", help="Compare all with this annotator, who counts nowhere else.")
     ] = None,
@@ -68,22 +75,28 @@ def agreement(
             raise SettingsError(f"give the options after `{context.invoked_subcommand}`, not before it")
         return
     from db.connect import open_database
+    from db.decisions import agreement_with_decisions
     from stepmark.flows.agreement import measure_agreement
 
-    selection = _selection(source, annotator_kind, reason, since, until, gold=gold)
+    engine = open_database(database_url(db))
+    selection = _selection(source, annotator_kind, reason, since, until, suggestion, gold=gold)
     with progress_bar("agreement") as show:
         report = measure_agreement(
-            open_database(database_url(db)),
+            engine,
             selection,
             by_source=by == "source",
             resamples=resamples,
             seed=seed,
             progress=show,
         )
+    decided = agreement_with_decisions(engine, selection)
     if json:
-        print_json(_plain(report))
+        found = {name: _plain(one) for name, one in fields_of(report).items()}
+        print_json({**found, "decisions": _plain(decided)})
     else:
         _print(report, by_annotator=by == "annotator")
+        if decided and by == "annotator":
+            _print_decided(decided)
 
 
 @app.command()
@@ -94,6 +107,7 @@ def posteriors(
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
+    suggestion: Suggestion = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
     db: Db = None,
     json: Json = False,
@@ -105,7 +119,7 @@ def posteriors(
     from db.connect import open_database
     from stepmark.flows.agreement import write_posteriors
 
-    selection = _selection(source, annotator_kind, reason, since, until)
+    selection = _selection(source, annotator_kind, reason, since, until, suggestion)
     with progress_bar("posteriors") as show:
         report = write_posteriors(open_database(database_url(db)), selection, out, overwrite=overwrite, progress=show)
     if json:
@@ -120,6 +134,7 @@ def _selection(
     reason: str | None,
     since: datetime | None,
     until: datetime | None,
+    suggestion: str | None,
     *,
     gold: str | None = None,
 ) -> "LabelSelection":
@@ -131,6 +146,7 @@ def _selection(
         reason=reason,
         since=None if since is None else since.replace(tzinfo=UTC),
         until=None if until is None else until.replace(tzinfo=UTC),
+        suggestion_shown=None if suggestion is None else suggestion == "shown",
         gold=gold,
     )
 
@@ -203,6 +219,16 @@ def _print_annotators(annotators: "Sequence[AnnotatorAgreement]") -> None:
         figures = (found[number] for _, found in shown)
         cells = "".join(f"  {two.n:>17,} {_figure(two.raw)} {_figure(two.ac2)}" for two in figures)
         print(f"{_short(one.annotator):<24} {one.n_labels:>9,} {one.n_unsure:>7,}{cells}")
+
+
+def _print_decided(decided: "Sequence[WithDecisions]") -> None:
+    kinds = [kind for kind in ("steps", "pairs", "critiques") if any(getattr(one, f"n_{kind}") for one in decided)]
+    print()
+    print(f"{'beside the decisions':<24}" + "".join(f" {kind:>9} {'same':>6}" for kind in kinds))
+    for one in decided:
+        cells = ((getattr(one, f"n_{kind}"), getattr(one, f"n_{kind}_same")) for kind in kinds)
+        figures = "".join(f" {n:>9,} {_figure(n_same / n if n else None)}" for n, n_same in cells)
+        print(f"{_short(one.annotator):<24}{figures}")
 
 
 def _print_posteriors(report: "PosteriorReport") -> None:

@@ -53,8 +53,9 @@ def list_(db: Db = None, json: Json = False) -> None:
 def show(name: Name, db: Db = None, json: Json = False) -> None:
     """Shows a project with its settings, tasks with known answers and stale labels."""
     from db.connect import open_database
-    from db.known_tasks import count_stale, known_counts
+    from db.known_tasks import known_counts
     from db.projects import get_project
+    from db.relabelling import count_stale
 
     engine = open_database(database_url(db))
     row = get_project(engine, name)
@@ -237,7 +238,12 @@ def gold(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help='JSON lines: {"solution_id": 1, "labels": [1, -1], "note": "..."}.'),
+        typer.Option(
+            metavar="FILE",
+            help='JSON lines: {"solution_id": 1, "labels": [1, -1], "note": "..."}; of pairs '
+            '{"solution_id": 1, "other_solution_id": 2, "choice": "a"}; of critiques '
+            '{"critique_id": 1, "judgement": "wrong"}.',
+        ),
     ] = None,
     purpose: Annotated[
         str, typer.Option(help="gold (silent), entry (before all else), practice or calibration.")
@@ -257,13 +263,15 @@ def gold(
     if (labeller is None) == (file is None):
         raise InputError("say where the answers come from: --from NAME, or --file FILE")
     engine = open_database(database_url(db))
-    project_id = get_project(engine, name).project_id
+    project = get_project(engine, name)
     if labeller is not None:
-        answers = known_from_labels(engine, labeller=labeller, source=source, limit=limit, seed=seed)
+        answers = known_from_labels(
+            engine, labeller=labeller, kind=project.kind, source=source, limit=limit, seed=seed
+        )
     else:
         assert file is not None
         answers = read_known(file)
-    added = add_known_tasks(engine, project_id, answers, purpose=purpose)
+    added = add_known_tasks(engine, project.project_id, answers, purpose=purpose)
     if json:
         print_json(fields_of(added))
     else:
@@ -279,8 +287,8 @@ def relabel(
 ) -> None:
     """Puts tasks answered under older rules into the queue once more; the old answers stay."""
     from db.connect import open_database
-    from db.known_tasks import queue_relabel
     from db.projects import get_project
+    from db.relabelling import queue_relabel
 
     engine = open_database(database_url(db))
     added = queue_relabel(engine, get_project(engine, name).project_id, limit=limit)
@@ -300,8 +308,8 @@ def assign(
     json: Json = False,
 ) -> None:
     """Gives open tasks to one person alone."""
+    from db.assignments import assign_tasks
     from db.connect import open_database
-    from db.known_tasks import assign_tasks
     from db.projects import get_project
 
     engine = open_database(database_url(db))
@@ -335,7 +343,11 @@ def parse_settings(given: list[str] | None) -> dict[str, Any]:
 
 
 def read_known(path: Path) -> list[Any]:
-    """Reads typed answers, one JSON object a line: `solution_id`, `labels`, and `note` if there is one."""
+    """Reads typed answers, one JSON object a line: what it is about, the answer, and `note` if there is one.
+
+    Of steps `solution_id` and `labels`; of pairs `solution_id`, `other_solution_id` and `choice`; of critiques
+    `critique_id` and `judgement`.
+    """
     import json
 
     from db.known_tasks import Known
@@ -351,10 +363,15 @@ def read_known(path: Path) -> list[Any]:
             continue
         try:
             row = json.loads(line)
-            found.append(Known(int(row["solution_id"]), {"labels": row["labels"]}, row.get("note")))
+            ids = {key: int(row[key]) for key in ("other_solution_id", "critique_id") if row.get(key) is not None}
+            solution_id = None if ids.keys() == {"critique_id"} else int(row["solution_id"])
+            answer = {key: row[key] for key in ("labels", "choice", "judgement") if key in row}
+            found.append(Known(solution_id, answer, row.get("note"), **ids))
         except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as err:
             raise InputError(
-                f'{path}, line {number}: {line[:80]!r} is not {{"solution_id": 1, "labels": [1, -1]}}'
+                f'{path}, line {number}: {line[:80]!r} is not {{"solution_id": 1, "labels": [1, -1]}}, nor of a pair '
+                '{"solution_id": 1, "other_solution_id": 2, "choice": "a"}, nor of a critique '
+                '{"critique_id": 1, "judgement": "wrong"}'
             ) from err
     return found
 

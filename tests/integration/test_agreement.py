@@ -104,7 +104,7 @@ def fill(engine: sa.Engine) -> None:
         new = add_answer(session, "annotator-2", s[1], (1, -1), reason="uncertain", at=TUESDAY)
         old.superseded_by_id = new.annotation_id
         add_answer(session, "annotator-1", s[2], (1, 1, -1))
-        add_answer(session, "annotator-2", s[2], (1, 1, 1), at=TUESDAY)
+        add_answer(session, "annotator-2", s[2], (1, 1, 1), at=TUESDAY).suggestion_shown = True
         add_answer(session, "annotator-1", s[3], (1, 1, 1))
         add_answer(session, "checker", s[0], (1, 1, 1), kind="program")
         add_answer(session, "checker", s[1], (1, -1), kind="program")
@@ -169,6 +169,8 @@ SELECTIONS: list[tuple[dict[str, Any], dict[int, int]]] = [
     ({"since": TUESDAY}, {1: 1, 2: 1, 3: 1}),
     ({"until": TUESDAY}, {1: 1, 2: 1, 3: 1, 4: 1}),
     ({"annotator_kinds": ("model", "program")}, {1: 2, 2: 1, 3: 2, 5: 1}),
+    ({"suggestion_shown": True}, {3: 1}),
+    ({"suggestion_shown": False}, {1: 2, 2: 2, 3: 1, 4: 1}),
     # Gold is read where others have labelled, whenever it was made, and nowhere else.
     ({"since": TUESDAY, "gold": "checker"}, {1: 2, 2: 2, 3: 2}),
     ({"annotator_kinds": ("model",), "gold": "checker"}, {1: 2, 3: 2, 5: 1}),

@@ -14,10 +14,25 @@ from annotator.workplace import Workplace, open_workplace
 from db.annotators import find_or_create_annotator
 from db.connect import open_database, reading, writing
 from db.known_tasks import Known, add_known_tasks
-from db.models import Adjudication, Annotation, Critique, Note, Problem, ProblemSource, Project, Score, Solution, Task
+from db.models import (
+    Adjudication,
+    Annotation,
+    Critique,
+    Note,
+    Problem,
+    ProblemSource,
+    Project,
+    Request,
+    Score,
+    Solution,
+    Task,
+    TaskAdjudication,
+)
 from db.models import StepLabel as StepLabelRow
 from db.notes import list_notes, write_note
 from db.projects import create_project, get_project
+from db.tasks import CritiqueAnswer, PairAnswer, Wanted, add_tasks, claim_tasks, submit
+from tests.labelling import add_run, answer_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("dashboard", "adjudicate", "browse", "projects", "team", "data", "progress", "guidelines")
@@ -97,6 +112,36 @@ def filled(empty: Workplace) -> Workplace:
     return empty
 
 
+@pytest.fixture
+def varied(filled: Workplace) -> Workplace:
+    """Beside that, two people differ on a pair (task 4), and on a critique (task 5), in projects of their own."""
+    engine = filled.engine
+    other = find_or_create_annotator(engine, "annotator-2")
+    pairs = create_project(engine, "pairs", kind="preference", n_wanted=2, settings={"gold_share": 0.0})
+    critiques = create_project(engine, "critiques", kind="critique", n_wanted=2, settings={"gold_share": 0.0})
+    with writing(engine) as session:
+        session.add(
+            Critique(solution_id=1, problem_id=1, kind="judge", critic="judge-2", text="Yes.", verdict="pass")
+        )
+    add_tasks(engine, [Wanted(1, other_solution_id=2)], project_id=pairs)
+    add_tasks(engine, [Wanted(1, critique_id=1)], project_id=critiques)
+    for number, me in enumerate((filled.annotator_id, other)):
+        [pair] = claim_tasks(engine, me, n=1, project_id=pairs)
+        on_screen = "first" if pair.order == ("ab", "ba")[number] else "second"
+        choice = PairAnswer(on_screen, 2, ("clear",))
+        assert submit(engine, answer_of(pair, me, pair=choice, comment=NASTY)).is_accepted
+        [critique] = claim_tasks(engine, me, n=1, project_id=critiques)
+        judged = CritiqueAnswer(("right", "wrong")[number], True, number == 0, NASTY)
+        assert submit(engine, answer_of(critique, me, critique=judged)).is_accepted
+    return filled
+
+
+def click(page: AppTest, label: str) -> None:
+    """Clicks the button of this label, or this key."""
+    next(one for one in page.button if label in (one.label, one.key)).click().run()
+    assert list(page.exception) == []
+
+
 def shown(page: str, **state: object) -> AppTest:
     def script(page: str) -> None:
         from importlib import import_module
@@ -129,12 +174,37 @@ def test_every_page_stands_on_an_empty_database(empty: Workplace, page: str) -> 
         *(("data", {"data_part": part}) for part in ("Export", "Contents")),
         ("browse", {"browse_solution": 1}),
         ("adjudicate", {"case": 1}),
+        ("dashboard", {"dashboard_span": "Dates"}),
+        ("dashboard", {"agreement_suggestion": "Opinion shown"}),
     ],
 )
 def test_every_part_of_every_page_stands_on_a_filled_database(
     filled: Workplace, page: str, state: dict[str, object]
 ) -> None:
-    found = shown(page, **state)
+    check_that_model_text_is_plain(shown(page, **state))
+
+
+@pytest.mark.parametrize(
+    ("page", "state"),
+    [
+        ("adjudicate", {"adjudicate_kind": "preference"}),
+        ("adjudicate", {"adjudicate_kind": "critique"}),
+        ("adjudicate", {"case": 4, "hide_names": True}),
+        ("adjudicate", {"case": 5}),
+        ("browse", {"browse_solution": 1}),
+        *(("projects", {"project_name": "pairs", "project_part": part}) for part in ("Queue", "Known answers")),
+        *(("projects", {"project_name": "critiques", "project_part": part}) for part in ("Queue", "Known answers")),
+        ("projects", {"project_name": "critiques", "project_part": "Settings"}),
+        ("team", {"team_project": "pairs", "team_part": "Calibration"}),
+        ("dashboard", {"dashboard_project": "pairs"}),
+        ("progress", {}),
+    ],
+)
+def test_pages_stand_on_pairs_and_critiques(varied: Workplace, page: str, state: dict[str, object]) -> None:
+    check_that_model_text_is_plain(shown(page, **state))
+
+
+def check_that_model_text_is_plain(found: AppTest) -> None:
     # Model text is never Markdown: no element that Streamlit reads as such holds it unescaped.
     for element in (*found.markdown, *found.caption, *found.success, *found.error, *found.info):
         assert "**bold**" not in element.value
@@ -227,3 +297,104 @@ def test_a_project_that_is_open_to_all_shows_in_the_guidelines(filled: Workplace
         assert session.scalar(sa.select(Project.name)) == "pilot"
     found = shown("guidelines")
     assert "Which label?" in [one.value for one in found.subheader]
+
+
+def test_a_pair_is_decided_on_its_page_and_the_next_task_is_the_next_disagreement(varied: Workplace) -> None:
+    page = shown("adjudicate", adjudicate_kind="preference")
+    click(page, "Start with the lowest agreement")
+    assert any(one.value == "**Undecided** · 1 × A is better, 1 × B is better" for one in page.markdown)
+    page.text_input[0].input("B is shorter").run()
+    click(page, "own_b")
+    with reading(varied.engine) as session:
+        [row] = session.scalars(sa.select(TaskAdjudication))
+        assert (row.task_id, row.choice, row.note, row.adopted_from_id) == (4, "b", "B is shorter", None)
+    assert any(one.value.startswith("**Decided: B is better** by annotator\\-1") for one in page.markdown)
+    click(page, next(one.key for one in page.button if (one.key or "").startswith("adopt_")))
+    with reading(varied.engine) as session:
+        [row] = session.scalars(sa.select(TaskAdjudication))
+        assert row.adopted_from_id is not None
+    click(page, "Next task")
+    assert page.success[0].value == "That was the last disagreement\\."
+    assert page.info[0].value.startswith("Everything on which annotators differ is decided.")
+
+
+def test_a_critique_is_decided_with_its_verdict(varied: Workplace) -> None:
+    page = shown("adjudicate", case=5)
+    click(page, "verdict_is_right")
+    click(page, "verdict_is_right")
+    click(page, "verdict_is_wrong")
+    click(page, "own_partly")
+    with reading(varied.engine) as session:
+        [row] = session.scalars(sa.select(TaskAdjudication))
+        assert (row.judgement, row.is_verdict_right) == ("partly", False)
+    other = find_or_create_annotator(varied.engine, "annotator-2")
+    texts = [note.text for note in list_notes(varied.engine, other) if note.kind == "feedback"]
+    assert texts == ["Critique: you said wrong, decided is partly."]
+
+
+def test_known_pairs_and_critiques_are_typed_in_and_a_round_of_pairs_is_started(varied: Workplace) -> None:
+    page = shown("projects", project_name="pairs", project_part="Known answers")
+    next(one for one in page.number_input if one.label == "Solution B").set_value(3)
+    page.button[-1].click().run()
+    assert page.success[0].value == "gold\\: read 1, kept 1, dropped 0"
+    page = shown("projects", project_name="critiques", project_part="Known answers")
+    page.button[-1].click().run()
+    assert page.success[0].value == "gold\\: read 1, kept 1, dropped 0"
+    page = shown("team", team_project="pairs", team_part="Calibration")
+    click(page, "Start")
+    with reading(varied.engine) as session:
+        purposes = session.scalars(sa.select(Task.purpose).where(Task.kind != "steps").order_by(Task.task_id)).all()
+    assert purposes == ["label", "label", "gold", "gold", "calibration", "calibration", "calibration"]
+
+
+def test_a_task_that_cannot_be_opened_says_why_on_the_page(filled: Workplace) -> None:
+    page = shown("browse", browse_solution=1)
+    next(one for one in page.selectbox if one.label == "Project").set_value("pilot")
+    click(page, "Label it now")
+    assert "you have answered task 1" in page.error[0].value
+
+
+def test_one_run_is_exported_from_the_page(filled: Workplace, tmp_path: Path) -> None:
+    run_id = add_run(filled.engine, "solutions")
+    with writing(filled.engine) as session:
+        request = Request(run_id=run_id, payload_hash="0" * 32, sample_index=0, status="done", response="x")
+        session.add(request)
+        session.flush()
+        session.add(
+            Solution(
+                problem_id=1,
+                run_id=run_id,
+                request_id=request.request_id,
+                text="1 + 1 = 2",
+                text_hash="d" * 32,
+                steps=["1 + 1 = 2"],
+                answer="2",
+                outcome=True,
+            )
+        )
+    page = shown("data", data_part="Export")
+    next(one for one in page.selectbox if one.label == "Set").set_value("orm")
+    next(one for one in page.selectbox if one.label == "Run").set_value(run_id)
+    next(one for one in page.text_input if one.label == "Folder on the server").input(str(tmp_path / "sets"))
+    click(page, "Export")
+    assert "read 1, kept 1" in page.success[0].value
+
+
+def test_progress_shows_the_own_quality_where_the_project_does(filled: Workplace) -> None:
+    page = shown("progress")
+    assert "How often you were right" not in [one.value for one in page.subheader]
+    with writing(filled.engine) as session:
+        session.get_one(Project, 1).settings = {"shows_own_quality": True}
+        session.add(
+            Annotation(
+                submission_id="gold",
+                kind="steps",
+                annotator_id=filled.annotator_id,
+                task_id=3,
+                solution_id=3,
+                finish_reason="solution",
+            )
+        )
+    page = shown("progress")
+    assert "How often you were right" in [one.value for one in page.subheader]
+    assert [(one.label, one.value) for one in page.metric][-1] == ("Known answers, right", "–")

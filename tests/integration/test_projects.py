@@ -10,20 +10,14 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from db.annotators import find_or_create_annotator
+from db.assignments import assign_tasks
 from db.connect import reading, writing
 from db.guidelines import add_guideline, guideline_of_project, labels_by_guideline, list_guidelines
-from db.known_tasks import (
-    Known,
-    add_known_tasks,
-    assign_tasks,
-    count_stale,
-    known_counts,
-    known_from_labels,
-    queue_relabel,
-)
+from db.known_tasks import Known, add_known_tasks, known_counts, known_from_labels
 from db.members import list_members, remove_members, set_members
 from db.models import Annotation, Event, KnownAnswer, Problem, ProblemSource, Solution, StepLabel, Task
 from db.projects import change_project, create_project, get_project, list_projects
+from db.relabelling import count_stale, queue_relabel
 from stepmark.cli.main import app
 from stepmark.errors import InputError
 
