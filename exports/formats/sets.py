@@ -6,7 +6,7 @@ the new one is complete.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any, Self
 
 from stepmark.errors import InputError, JobError, SettingsError
 
-from .card import MARK, card
+from .card import MARK, card, kept_values
 from .columns import CONFIGS, Column
 from .files import FileFormat, ShardWriter, disk_errors, open_shard, read_shard, sha256_of
 from .manifest import NAME, ConfigEntry, FileEntry, Manifest, read_manifest, write_whole
+from .statistics import RowStatistics
 
 ROWS_PER_SHARD = 100_000
 
@@ -63,6 +64,7 @@ class SetWriter:
         self.rows_per_shard = rows_per_shard
         self._parts: dict[str, _Part] = {}
         self._aside: dict[str, _Part] = {}
+        self._statistics = RowStatistics(self.columns)
         _check_folder(folder, config, file_format, overwrite=overwrite)
         self._made = [path for path in (self._dir, folder) if not path.exists()]
         with disk_errors(folder):
@@ -94,6 +96,7 @@ class SetWriter:
         if not _SPLIT_NAME.fullmatch(split):
             raise SettingsError(f"{split!r} is no name for a split; use letters, digits and _")
         self._write(self._parts, split, self.columns, row)
+        self._statistics.add(split, row)
 
     def write_aside(self, name: str, columns: tuple[Column, ...], row: Mapping[str, Any]) -> None:
         """Adds a row to a file that is no split."""
@@ -119,9 +122,23 @@ class SetWriter:
         counts: dict[str, Any],
         licences: Mapping[str, int] | None = None,
         sources: Mapping[str, int] | None = None,
+        guidelines: Iterable[str] = (),
+        agreement: Mapping[str, float] | None = None,
         split_order: tuple[str, ...] = ("train", "validation", "test"),
     ) -> bytes:
-        """Puts the files in place, writes the card, then the manifest, whose bytes it returns."""
+        """Puts the files in place, writes the card, then the manifest, whose bytes it returns.
+
+        Args:
+            version: Of stepmark.
+            format: Layout of the rows.
+            query: The flags that made the set.
+            counts: `read`, `kept`, `dropped` by reason, and what else was counted.
+            licences: Rows by licence.
+            sources: Rows by source.
+            guidelines: Versions of the rules that the labels were made under, where they are known.
+            agreement: How far the labellers agree, by measure, where it was measured.
+            split_order: Order of the splits in card and manifest.
+        """
         for part in (*self._parts.values(), *self._aside.values()):
             _close(part)
         manifest = read_manifest(self.folder) or Manifest(version)
@@ -146,8 +163,14 @@ class SetWriter:
             sources=dict(sorted((sources or {}).items())),
             splits={name: self._placed(name, self._parts[name]) for name in names},
             aside={name: self._placed(name, part) for name, part in sorted(self._aside.items())},
+            labels=self._statistics.labels(),
+            lengths=self._statistics.lengths(),
+            example=self._statistics.example(names),
+            guidelines=sorted(guidelines),
+            agreement=dict(sorted((agreement or {}).items())),
         )
-        write_whole(self.folder / "README.md", card(manifest).encode())
+        readme = self.folder / "README.md"
+        write_whole(readme, card(manifest, kept=kept_values(readme)).encode())
         content = manifest.as_json()
         write_whole(self.folder / NAME, content)
         return content

@@ -252,6 +252,11 @@ def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_pa
                     ]
                 },
                 "aside": {},
+                "labels": {"labels": {"false": 2, "true": 14}},
+                "lengths": {"64": 2, "128": 5},
+                "example": json.loads(golden.splitlines()[0]),
+                "guidelines": [],
+                "agreement": {},
             }
         },
     }
