@@ -38,6 +38,8 @@ class Fault:
     """Read so much of what is sent before; None: all of it."""
     is_done: bool = False
     """The call has its effect all the same: only its answer is lost."""
+    hold: threading.Event | None = None
+    """Wait for it first."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class HubServer:
         self.cards: list[str] = []
         """Cards that were given for validation."""
         self._lock = threading.RLock()
+        self._idle = threading.Condition()
+        self._in_flight = 0
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -167,14 +171,31 @@ class HubServer:
         """The bytes of a file."""
         return self.large[blob.sha256] if blob.sha256 is not None else blob.content or b""
 
+    def wait_idle(self) -> None:
+        """Waits until nobody is being answered."""
+        with self._idle:
+            assert self._idle.wait_for(lambda: self._in_flight == 0, timeout=30)
+
     def answer(self, call: BaseHTTPRequestHandler) -> None:
         """Answers one request."""
+        with self._idle:
+            self._in_flight += 1
+        try:
+            self._answer(call)
+        finally:
+            with self._idle:
+                self._in_flight -= 1
+                self._idle.notify_all()
+
+    def _answer(self, call: BaseHTTPRequestHandler) -> None:
         url = urlsplit(call.path)
         path = unquote(url.path)
         length = int(call.headers.get("content-length") or 0)
         is_chunked = call.headers.get("transfer-encoding") == "chunked"
         with self._lock:
             fault = self.fault(call.command, path)
+        if fault is not None and fault.hold is not None:
+            fault.hold.wait(60)
         upload = re.match(r"/lfs/([0-9a-f]{64})", path) if call.command == "PUT" else None
         limit = fault.after_bytes if fault is not None else None
         body = _read(call, length, is_chunked=is_chunked, limit=limit)

@@ -267,12 +267,14 @@ class Remote:
         if isinstance(err, LocalEntryNotFoundError):
             return JobError(f"{where} cannot be reached ({_first_line(err.__cause__ or err)}). {again}")
         if isinstance(err, HfHubHTTPError):
-            return self._http_error(err.response.status_code, err.server_message or _first_line(err), where, again)
+            told = " ".join((err.server_message or _first_line(err)).split())
+            return self._http_error(err.response.status_code, told, where, again)
         if isinstance(err, httpx2.TransportError):
             told = _first_line(err) or type(err).__name__
             return JobError(f"{where} cannot be reached ({told}). {again}")
         if isinstance(err, ValueError) and "metadata in README.md" in str(err):
-            return InputError(f"the Hub does not take the head of README.md: {err}. Mend it, and push again.")
+            told = " ".join(str(err).split())
+            return InputError(f"the Hub does not take the head of README.md: {told}. Mend it, and push again.")
         return None
 
     def _http_error(self, status: int, told: str, where: str, again: str) -> StepmarkError:

@@ -1,28 +1,34 @@
 """Sets and models to the Hub and back, by the real clients against a server that speaks the Hub's protocol."""
 
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from huggingface_hub import DatasetCard
+from huggingface_hub import DatasetCard, ModelCard
 
 from exports.formats import SetWriter, read_rows
 from exports.formats.files import FileFormat
 from exports.hub import PushPlan, PushReport, plan_pull, plan_push, pull, push, status
 from exports.hub.folders import STATE
+from exports.hub.model_card import model_card
 from exports.hub.remote import ParentMoved
+from stepmark.cli.main import main
 from stepmark.errors import InputError, JobError, LimitReached, SettingsError
 from tests.hub_server import TOKEN, Fault, HubServer
 
 # The client hands httpx2 its files in a way that httpx2 would rather see otherwise.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
 
+ROOT = Path(__file__).parents[2]
 REPO = "owner/steps"
 PRM = [
     {
@@ -57,9 +63,10 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def write(folder: Path, config: str = "prm", *, file_format: FileFormat = "jsonl", **options: Any) -> Path:
-    """Writes a set into a folder; `rows` and `query` in place of the usual ones."""
+    """Writes a set into a folder; `rows`, `query` and `per_shard` in place of the usual ones."""
+    per_shard = options.pop("per_shard", 10)
     rows, query = options.pop("rows", {"prm": PRM, "orm": ORM}[config]), options.pop("query", {})
-    with SetWriter(folder, config, file_format=file_format, overwrite=True, rows_per_shard=10) as writer:
+    with SetWriter(folder, config, file_format=file_format, overwrite=True, rows_per_shard=per_shard) as writer:
         for number, row in enumerate(rows):
             writer.write("test" if number % 10 == 9 else "train", row)
         counts = {"read": len(rows), "kept": len(rows), "dropped": {}}
@@ -230,6 +237,37 @@ def test_a_push_that_was_cut_goes_on_and_sends_no_file_twice(tmp_path: Path, hub
     assert dict(hub.put_bytes) == rest, "each file that had not arrived, once and whole"
 
 
+def test_a_push_whose_process_was_killed_goes_on_and_sends_no_file_twice(tmp_path: Path, hub: HubServer) -> None:
+    write(tmp_path, file_format="parquet", per_shard=3)
+    reached, hold = threading.Event(), threading.Event()
+
+    def stand_still(method: str, path: str) -> Fault | None:
+        if method != "PUT" or len(hub.large) < 2:
+            return None
+        reached.set()
+        return Fault(hold=hold)
+
+    hub.fault = stand_still
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stepmark", "hub", "push", str(tmp_path), REPO, "--yes"],
+        env=os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "DO_NOT_TRACK": "1"},
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert reached.wait(60), process.communicate(timeout=5)[1]
+    process.kill()
+    process.communicate(timeout=10)
+    hold.set()
+    hub.wait_idle()
+    hub.fault = lambda method, path: None
+    arrived = set(hub.large)
+    hub.put_bytes.clear()
+    assert 2 <= len(arrived) < 14
+    send(tmp_path, hub)
+    assert there(hub) == contents(tmp_path)
+    assert set(hub.put_bytes) == set(hub.large) - arrived
+
+
 def test_an_upload_that_is_cut_once_is_sent_again_at_once(tmp_path: Path, hub: HubServer, waits: list[float]) -> None:
     cuts = iter([Fault(after_bytes=100)])
     hub.fault = lambda method, path: next(cuts, None) if method == "PUT" else None
@@ -397,6 +435,123 @@ def test_the_status_says_on_which_side_a_set_was_changed(tmp_path: Path, hub: Hu
     assert now() == ("changed there", [])
     hub.repos.clear()
     assert now() == ("gone", [])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny reward models of each kind and layout, trained on sums."""
+    from tests.tiny_reward_model import save_tiny_lm, write_sums
+    from trainer.train import TrainSettings, train_reward_model
+
+    folder = tmp_path_factory.mktemp("trained")
+    base, data = save_tiny_lm(folder / "base"), write_sums(folder / "data", n=6, n_validation=2)
+    for name, kind, layout in (
+        ("prm", "prm", None),
+        ("served", "prm", "token-classification"),
+        ("orm", "orm", None),
+        ("bt", "bt", None),
+    ):
+        settings = TrainSettings(epochs=1, layout=layout)  # type: ignore[arg-type]
+        train_reward_model(kind, data=data, model=base, out=folder / name, settings=settings)  # type: ignore[arg-type]
+    return folder
+
+
+def test_a_reward_model_goes_there_and_back_with_a_card(trained: Path, tmp_path: Path, hub: HubServer) -> None:
+    ours = shutil.copytree(trained / "prm", tmp_path / "ours")
+    results = {"best_of_n": {"1": {"prm": {"mean": 0.5}}, "4": {"prm": {"mean": 0.75}}}}
+    (ours / "results").mkdir()
+    (ours / "results" / "best_of_n.json").write_text(json.dumps(results))
+    (ours / "checkpoint.pt").write_bytes(b"state of the trainer")
+    found = plan(ours, hub, "owner/prm")
+    assert found.kind == "model"
+    assert [note.split(":")[0] for note in found.notes] == ["stepmark.json names a path of this machine"] * 2
+    push(found, endpoint=hub.url)
+    (ours / "checkpoint.pt").unlink()
+    sent = hub.files("owner/prm", "model")
+    del sent[".gitattributes"]
+    assert dict(sorted(sent.items())) == contents(ours)
+    theirs = tmp_path / "theirs"
+    pull(plan_pull("owner/prm", theirs, kind="model", endpoint=hub.url), endpoint=hub.url)
+    assert contents(theirs) == contents(ours)
+    card = ModelCard.load(theirs / "README.md")
+    assert card.data.to_dict() == {
+        "library_name": "transformers",
+        "pipeline_tag": "token-classification",
+        "tags": ["reward-model", "stepmark", "process-reward-model"],
+    }
+    said = json.loads((theirs / "stepmark.json").read_bytes())
+    assert said["data_sha256"] in card.text
+    assert said["base_sha256"] in card.text
+    assert "| 4 | 0.750 |" in card.text
+    assert send(ours, hub, "owner/prm").n_sent == 0
+    with pytest.raises(SettingsError, match="is a model, not a dataset"):
+        plan(ours, hub, kind="dataset")
+    hub.create("owner/other", "model")
+    with pytest.raises(InputError, match=r"holds no stepmark\.json: it is no reward model"):
+        plan_pull("owner/other", tmp_path / "x", kind="model", endpoint=hub.url)
+
+
+@pytest.mark.parametrize("name", ["prm", "served", "orm", "bt"])
+def test_what_the_model_card_says_of_loading_gives_the_scores_of_stepmark(trained: Path, name: str) -> None:
+    from trainer.score import RewardModel
+
+    model = json.loads((trained / name / "stepmark.json").read_bytes())
+    text = model_card(trained / name, model, repo_id=str(trained / name))
+    code = text.split("```python\n")[1].split("```")[0]
+    found: dict[str, Any] = {}
+    exec(code, found)
+    segments = ["Step 1: 9 - 5 = 4", "# Answer\n\n4"]
+    (scored,) = RewardModel.load(trained / name).score([("only", found["problem"], segments)])
+    if name in ("prm", "served"):
+        assert found["right"].tolist() == pytest.approx(list(scored.step_scores), abs=1e-5)
+    else:
+        assert found["right" if name == "orm" else "reward"] == pytest.approx(scored.score, abs=1e-5)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Runs `stepmark hub ARGUMENTS` in this process: exit code, stdout, stderr."""
+    monkeypatch.setattr(sys, "argv", ["stepmark", "hub", *arguments])
+    try:
+        main()
+        code: Any = 0
+    except SystemExit as exit_:
+        code = exit_.code
+    printed = capsys.readouterr()
+    return int(code or 0), printed.out, printed.err
+
+
+def test_the_command_line_shows_asks_sends_and_fetches(
+    tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What the client reads from HF_ENDPOINT when it is imported.
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    folder, again = str(write(tmp_path / "set")), str(tmp_path / "again")
+    code, out, err = run(monkeypatch, capsys, "push", folder, "steps", "--dry-run", "--json")
+    assert (code, hub.repos) == (0, {})
+    told = json.loads(out)
+    assert (told["repo_id"], told["is_new"], len(told["changes"])) == (REPO, True, 7)
+    assert f"{folder} -> {hub.url}/datasets/{REPO}, which is made; branch main\n  as owner; private\n" in err
+    assert "  prm: 40 rows (36 train, 4 test)\n  licences: MIT\n  names of annotators: none\n" in err
+    code, out, err = run(monkeypatch, capsys, "push", folder, REPO)
+    assert (code, out, hub.repos) == (2, "", {})
+    assert err.endswith(
+        "stepmark: nothing was sent: there is no terminal to ask on; look at --dry-run, then add --yes\n"
+    )
+    code, out, err = run(monkeypatch, capsys, "push", folder, REPO, "--yes", "--public", "--message", "Mine")
+    assert code == 0
+    assert "PUBLIC: everybody can read it" in err
+    assert out.startswith(f"{hub.url}/datasets/{REPO} is this folder, at ")
+    assert [*hub.repo(REPO).messages.values()][1] == "Mine"
+    assert run(monkeypatch, capsys, "pull", REPO, again)[0] == 0
+    assert contents(Path(again)) == contents(Path(folder))
+    code, out, err = run(monkeypatch, capsys, "push", again, REPO, "--json")
+    assert json.loads(out)["n_sent"] == 0, "nobody is asked where nothing is sent"
+    code, out, _ = run(monkeypatch, capsys, "status", again, "--json")
+    assert [one["relation"] for one in json.loads(out)] == ["same"]
+    assert run(monkeypatch, capsys, "pull", "owner/nothing", again)[0] == 2
 
 
 LOAD = """
