@@ -9,17 +9,11 @@ import streamlit as st
 from annotator.workplace import Workplace, current_as
 from db.counts import table_counts
 from exports.formats.files import FileFormat
-from exports.queries.exporting import (
-    ExportReport,
-    Target,
-    export_best_of_n,
-    export_orm,
-    export_preference,
-    export_prm,
-)
+from exports.queries.exporting import ExportReport, Target, export_set
 from exports.queries.importing import ImportReport, default_options, import_file
-from exports.queries.preference_rows import PreferenceOptions
-from exports.queries.prm_rows import PrmOptions
+from exports.queries.orm_rows import best_of_n_set, orm_set
+from exports.queries.preference_rows import PreferenceOptions, preference_set
+from exports.queries.prm_rows import PrmOptions, prm_set
 from exports.queries.selection import Selection
 from exports.queries.sources import FORMATS
 from stepmark.errors import SettingsError, StepmarkError
@@ -166,13 +160,13 @@ def _write(
     engine = workplace.engine
     if config == "prm":
         options = PrmOptions(labellers=labellers, annotator_kinds=kinds)
-        return export_prm(engine, target, selection, options, progress=progress)
+        return export_set(engine, target, prm_set(selection, options), progress=progress)
     if config == "orm":
-        return export_orm(engine, target, selection, progress=progress)
+        return export_set(engine, target, orm_set(selection), progress=progress)
     if config == "preference":
         pairs = PreferenceOptions(annotator_kinds=kinds)
-        return export_preference(engine, target, selection, pairs, progress=progress)
-    return export_best_of_n(engine, target, selection, progress=progress)
+        return export_set(engine, target, preference_set(selection, pairs), progress=progress)
+    return export_set(engine, target, best_of_n_set(selection), progress=progress)
 
 
 def _draw_export(report: ExportReport) -> None:

@@ -25,8 +25,9 @@ import sqlalchemy as sa
 from db.bulk import bulk_insert, reserve_ids, table_of
 from db.connect import open_database, writing
 from db.models import Problem, Solution
-from exports.queries.exporting import Target, export_orm
+from exports.queries.exporting import Target, export_set
 from exports.queries.importing import import_file
+from exports.queries.orm_rows import orm_set
 from exports.queries.selection import Selection
 from exports.queries.sources import FORMATS, SourceRow, read_rows
 from stepmark.problems import family_hash, statement_hash
@@ -140,7 +141,7 @@ def measure(url: str, n: int, folder: Path) -> list[dict[str, Any]]:
     ours = best_of(3, lambda repeat: insert_ours(engine, n, f"ours-{repeat}"))
     n_stored = 6 * n
     began = time.perf_counter()
-    export_orm(engine, Target(folder / name, shares={"train": 1.0}), Selection(keep_duplicates=True))
+    export_set(engine, Target(folder / name, shares={"train": 1.0}), orm_set(Selection(keep_duplicates=True)))
     exported = time.perf_counter() - began
     fetched = fetch_driver(engine)
     problems = folder / f"{name}.jsonl"

@@ -2,11 +2,10 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,21 +15,16 @@ from db.connect import reading
 from db.exports import record_export
 from db.models import Solution
 from db.selection import check_sources
-from exports.formats.columns import CONFIGS, MARGIN, PREFERENCE, TIES, Column
+from exports.formats.columns import CONFIGS, TIES
 from exports.formats.files import FileFormat
 from exports.formats.sets import ROWS_PER_SHARD, SetWriter
 from stepmark.errors import InputError
 from stepmark.progress import Progress, silent
 from stepmark.splits import check_shares, split_of
 
-from .orm_rows import best_of_n_rows, orm_rows
-from .preference_rows import PreferenceOptions, choice_rows, first_error_rows, has_margins, outcome_rows
-from .prm_rows import PrmOptions, prm_rows
-from .selection import Counts, Selection, SetRow, TextForm
+from .selection import Counts, TrainingSet
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
-
-_Rows = Callable[[Session, Counts], Iterator[SetRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,103 +56,40 @@ class ExportReport:
     manifest_sha256: str
 
 
-def export_prm(
-    engine: sa.Engine, target: Target, selection: Selection, options: PrmOptions, *, progress: Progress = silent
+def export_set(
+    engine: sa.Engine, target: Target, wanted: TrainingSet, *, progress: Progress = silent
 ) -> ExportReport:
-    """Exports step labels for a process reward model.
+    """Writes a training set (`prm_set`, `orm_set`, `best_of_n_set`, `preference_set`) into a folder.
 
     Raises:
         UserError: The folder cannot take the set, or nothing is left to write.
         LimitReached: The disk is full.
     """
-    query = {**asdict(selection), **asdict(options)}
-    return _export(
-        engine, "prm", target, selection, query, lambda s, c: prm_rows(s, selection, options, c), progress=progress
-    )
-
-
-def export_orm(
-    engine: sa.Engine, target: Target, selection: Selection, *, text: TextForm = "steps", progress: Progress = silent
-) -> ExportReport:
-    """Exports outcomes for an outcome reward model; raises as `export_prm`."""
-    query = {**asdict(selection), "text": text}
-    return _export(
-        engine, "orm", target, selection, query, lambda s, c: orm_rows(s, selection, text, c), progress=progress
-    )
-
-
-def export_best_of_n(
-    engine: sa.Engine, target: Target, selection: Selection, *, text: TextForm = "steps", progress: Progress = silent
-) -> ExportReport:
-    """Exports the Best-of-N test file; raises as `export_prm`."""
-    query = {**asdict(selection), "text": text}
-    return _export(
-        engine,
-        "best_of_n",
-        target,
-        selection,
-        query,
-        lambda s, c: best_of_n_rows(s, selection, text, c),
-        progress=progress,
-    )
-
-
-def export_preference(
-    engine: sa.Engine,
-    target: Target,
-    selection: Selection,
-    options: PreferenceOptions,
-    *,
-    progress: Progress = silent,
-) -> ExportReport:
-    """Exports pairs of a better and a worse solution; raises as `export_prm`."""
-    query = {**asdict(selection), **asdict(options)}
-    with _snapshot(engine) as session:
-        with_margin = has_margins(session, selection, options)
-
-    def rows(session: Session, counts: Counts) -> Iterator[SetRow]:
-        if options.origin == "outcomes":
-            return outcome_rows(session, selection, options, counts)
-        if options.origin == "first-errors":
-            return first_error_rows(session, selection, options, counts)
-        return choice_rows(session, selection, options, counts, with_margin=with_margin)
-
-    columns = (*PREFERENCE, MARGIN) if with_margin else PREFERENCE
-    return _export(engine, "preference", target, selection, query, rows, columns=columns, progress=progress)
-
-
-def _export(
-    engine: sa.Engine,
-    config: str,
-    target: Target,
-    selection: Selection,
-    query: dict[str, Any],
-    rows: _Rows,
-    *,
-    columns: tuple[Column, ...] | None = None,
-    progress: Progress,
-) -> ExportReport:
     check_shares(target.shares)
     counts, splits, licences, sources = Counts(), Counter[str](), Counter[str](), Counter[str]()
-    query |= {
+    query = {
+        **asdict(wanted.selection),
+        **wanted.flags,
         "split": dict(target.shares),
         "split_seed": target.split_seed,
         "file_format": target.file_format,
         "rows_per_shard": target.rows_per_shard,
     }
+    with _snapshot(engine) as session:
+        columns = CONFIGS[wanted.config] if wanted.columns is None else wanted.columns(session)
     with (
         SetWriter(
             target.folder,
-            config,
-            columns=columns or CONFIGS[config],
+            wanted.config,
+            columns=columns,
             file_format=target.file_format,
             rows_per_shard=target.rows_per_shard,
             overwrite=target.overwrite,
         ) as writer,
         _snapshot(engine) as session,
     ):
-        check_sources(session, selection.sources)
-        for row in rows(session, counts):
+        check_sources(session, wanted.selection.sources)
+        for row in wanted.rows(session, columns, counts):
             if row.is_aside:
                 writer.write_aside("ties", TIES, row.row)
                 continue
@@ -195,9 +126,9 @@ def _export(
         )
     digest = hashlib.sha256(content).hexdigest()
     path = str(target.folder.resolve())
-    record_export(engine, config=config, path=path, flags=query, counts=counted, manifest_sha256=digest)
+    record_export(engine, config=wanted.config, path=path, flags=query, counts=counted, manifest_sha256=digest)
     return ExportReport(
-        config,
+        wanted.config,
         str(target.folder),
         counts.n_read,
         splits.total(),

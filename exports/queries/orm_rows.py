@@ -16,12 +16,30 @@ from .selection import (
     Selection,
     SetRow,
     TextForm,
+    TrainingSet,
     is_selected,
     joint_licence,
     pages,
     source_name,
     whole_text,
 )
+
+
+def orm_set(selection: Selection, *, text: TextForm = "steps") -> TrainingSet:
+    """Outcomes for an outcome reward model."""
+    return TrainingSet(
+        "orm", selection, {"text": text}, lambda session, _, counts: orm_rows(session, selection, text, counts)
+    )
+
+
+def best_of_n_set(selection: Selection, *, text: TextForm = "steps") -> TrainingSet:
+    """The Best-of-N test file."""
+    return TrainingSet(
+        "best_of_n",
+        selection,
+        {"text": text},
+        lambda session, _, counts: best_of_n_rows(session, selection, text, counts),
+    )
 
 
 def orm_rows(session: Session, selection: Selection, text: TextForm, counts: Counts) -> Iterator[SetRow]:

@@ -4,7 +4,7 @@ import hashlib
 import heapq
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations, groupby, product
 from typing import Any, Literal, TypeVar
 
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from db.models import Annotation, Annotator, Preference, Problem, Solution
 from db.selection import is_label_data, tells_first_error
+from exports.formats.columns import MARGIN, PREFERENCE, Column
 
 from .orm_rows import solutions_of_page
 from .selection import (
@@ -22,6 +23,7 @@ from .selection import (
     Selection,
     SetRow,
     TextForm,
+    TrainingSet,
     is_selected,
     joint_licence,
     pages,
@@ -45,6 +47,23 @@ class PreferenceOptions:
     max_pairs_per_problem: int = 16
     """From outcomes or first errors: pairs of one problem at most, drawn with the seed."""
     seed: int = 0
+
+
+def preference_set(selection: Selection, options: PreferenceOptions | None = None) -> TrainingSet:
+    """Pairs of a better and a worse solution."""
+    chosen = options or PreferenceOptions()
+
+    def columns(session: Session) -> tuple[Column, ...]:
+        return (*PREFERENCE, MARGIN) if has_margins(session, selection, chosen) else PREFERENCE
+
+    def rows(session: Session, columns: tuple[Column, ...], counts: Counts) -> Iterator[SetRow]:
+        if chosen.origin == "outcomes":
+            return outcome_rows(session, selection, chosen, counts)
+        if chosen.origin == "first-errors":
+            return first_error_rows(session, selection, chosen, counts)
+        return choice_rows(session, selection, chosen, counts, with_margin=MARGIN in columns)
+
+    return TrainingSet("preference", selection, asdict(chosen), rows, columns)
 
 
 def has_margins(session: Session, selection: Selection, options: PreferenceOptions) -> bool:

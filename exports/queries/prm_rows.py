@@ -7,7 +7,7 @@ all right ends in its answer section, labelled with the outcome.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from db.models import Adjudication, Annotation, Annotator, Problem, Solution, St
 from db.selection import is_label_data
 from stepmark.steps import render_answer, render_segments
 
-from .selection import Counts, Page, RowLimits, Selection, SetRow, is_selected, pages, source_name
+from .selection import Counts, Page, RowLimits, Selection, SetRow, TrainingSet, is_selected, pages, source_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,14 @@ class PrmOptions:
     """A row for each labeller, or one for each solution by the majority of those who judged a step."""
     answer_segment: bool = True
     """End a solution whose steps are all right in its answer section, where its outcome is known."""
+
+
+def prm_set(selection: Selection, options: PrmOptions | None = None) -> TrainingSet:
+    """Step labels for a process reward model."""
+    chosen = options or PrmOptions()
+    return TrainingSet(
+        "prm", selection, asdict(chosen), lambda session, _, counts: prm_rows(session, selection, chosen, counts)
+    )
 
 
 def prm_rows(session: Session, selection: Selection, options: PrmOptions, counts: Counts) -> Iterator[SetRow]:

@@ -5,7 +5,7 @@ about two thousand solutions whatever the table's size.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from db.models import Solution
 from db.selection import solution_in_source
+from exports.formats.columns import Column
 from stepmark.steps import render_solution
 
 _PAGE = 2_000
@@ -59,6 +60,21 @@ class SetRow:
     """A tie: kept beside the set."""
     trust: str | None = None
     """How the reference answer of its problem is known, as `Problem.reference_trust` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """A set that can be exported: how its rows are found, and the flags that say so in its manifest."""
+
+    config: str
+    """One of `exports.formats.columns.CONFIGS`."""
+    selection: Selection
+    flags: Mapping[str, Any]
+    """What was asked beside the selection."""
+    rows: Callable[[Session, tuple[Column, ...], Counts], Iterator[SetRow]]
+    """Yields the rows, each with these columns, rows of one problem one after the other."""
+    columns: Callable[[Session], tuple[Column, ...]] | None = None
+    """The columns, where they depend on what the database holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import typer
 
 from stepmark.errors import SettingsError
 
-from .export import AnnotatorKind
+from .export.flags import AnnotatorKind
 from .options import Db, Json, database_url
 from .output import fields_of, print_counts, print_json
 from .progress import progress_bar

@@ -23,10 +23,11 @@ from db.queue import queue_solutions, queue_state
 from db.runs import ProblemSelection
 from db.scores import convincing_wrong
 from db.tasks import add_tasks
-from exports.queries.exporting import Target, export_orm, export_preference, export_prm
+from exports.queries.exporting import Target, export_set
 from exports.queries.importing import import_file
-from exports.queries.preference_rows import PreferenceOptions
-from exports.queries.prm_rows import PrmOptions
+from exports.queries.orm_rows import orm_set
+from exports.queries.preference_rows import PreferenceOptions, preference_set
+from exports.queries.prm_rows import PrmOptions, prm_set
 from exports.queries.selection import Selection
 from exports.queries.sources import FORMATS
 from generator.domain import DomainProblem, draw_problems
@@ -228,9 +229,9 @@ class _Demo:
         selection = Selection(sources=(TRAIN,), max_per_problem=self.plan.rows_per_problem)
         with self.stage("export"):
             for report in (
-                export_prm(self.database, target, selection, PrmOptions()),
-                export_orm(self.database, target, selection),
-                export_preference(self.database, target, selection, PreferenceOptions(origin="outcomes")),
+                export_set(self.database, target, prm_set(selection, PrmOptions())),
+                export_set(self.database, target, orm_set(selection)),
+                export_set(self.database, target, preference_set(selection, PreferenceOptions(origin="outcomes"))),
             ):
                 self.count(f"export {report.config}", report.n_read, report.n_kept, report.dropped)
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from db.connect import writing
 from db.models import Annotation, Annotator, Problem, Solution
 from exports.formats import read_rows
-from exports.queries.exporting import Target, export_preference
-from exports.queries.preference_rows import PreferenceOptions
+from exports.queries.exporting import Target, export_set
+from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.selection import Selection
 from stepmark.errors import InputError
 
@@ -55,7 +55,7 @@ def labelled(database: sa.Engine) -> sa.Engine:
 def exported(database: sa.Engine, folder: Path, **options: Any) -> tuple[dict[str, int], dict[str, int], set[str]]:
     target = Target(folder, shares={"train": 1.0}, overwrite=True)
     chosen = PreferenceOptions(origin="first-errors", text="written", **options)
-    report = export_preference(database, target, Selection(), chosen)
+    report = export_set(database, target, preference_set(Selection(), chosen))
     rows = read_rows(folder, "preference", "train")
     return report.dropped, report.more, {f"{row['chosen']} > {row['rejected']}" for row in rows}
 

@@ -14,16 +14,10 @@ import sqlalchemy as sa
 import stepmark
 from db.connect import reading, writing
 from db.models import Annotation, Annotator, Export, Preference, Problem, Solution, StepLabel
-from exports.queries.exporting import (
-    ExportReport,
-    Target,
-    export_best_of_n,
-    export_orm,
-    export_preference,
-    export_prm,
-)
-from exports.queries.preference_rows import PreferenceOptions
-from exports.queries.prm_rows import PrmOptions
+from exports.queries.exporting import ExportReport, Target, export_set
+from exports.queries.orm_rows import best_of_n_set, orm_set
+from exports.queries.preference_rows import PreferenceOptions, preference_set
+from exports.queries.prm_rows import PrmOptions, prm_set
 from exports.queries.selection import Selection
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -129,39 +123,41 @@ EVERY = Selection()
 EXPORTS: dict[str, tuple[str, Run, dict[str, Any]]] = {
     "prm": (
         "prm",
-        lambda engine, target: export_prm(engine, target, EVERY, PrmOptions()),
+        lambda engine, target: export_set(engine, target, prm_set(EVERY, PrmOptions())),
         {"read": 9, "kept": 7, "dropped": {"bad_problem": 1, "duplicate": 1}},
     ),
     "prm_all_negative": (
         "prm",
-        lambda engine, target: export_prm(
-            engine, target, EVERY, PrmOptions(neutral="negative", after_first_error="all")
+        lambda engine, target: export_set(
+            engine, target, prm_set(EVERY, PrmOptions(neutral="negative", after_first_error="all"))
         ),
         {"read": 9, "kept": 7, "dropped": {"bad_problem": 1, "duplicate": 1}},
     ),
     "prm_majority": (
         "prm",
-        lambda engine, target: export_prm(engine, target, EVERY, PrmOptions(labellers="majority")),
+        lambda engine, target: export_set(engine, target, prm_set(EVERY, PrmOptions(labellers="majority"))),
         {"read": 5, "kept": 4, "dropped": {"duplicate": 1}},
     ),
     "orm": (
         "orm",
-        lambda engine, target: export_orm(engine, target, EVERY),
+        lambda engine, target: export_set(engine, target, orm_set(EVERY)),
         {"read": 5, "kept": 3, "dropped": {"duplicate": 1, "outcome_unknown": 1}},
     ),
     "preference": (
         "preference",
-        lambda engine, target: export_preference(engine, target, EVERY, PreferenceOptions()),
+        lambda engine, target: export_set(engine, target, preference_set(EVERY, PreferenceOptions())),
         {"read": 3, "kept": 2, "dropped": {"tie": 1}},
     ),
     "preference_from_outcomes": (
         "preference",
-        lambda engine, target: export_preference(engine, target, EVERY, PreferenceOptions(origin="outcomes")),
+        lambda engine, target: export_set(
+            engine, target, preference_set(EVERY, PreferenceOptions(origin="outcomes"))
+        ),
         {"read": 2, "kept": 1, "dropped": {"duplicate": 1}, "problems_without_pairs": 1},
     ),
     "best_of_n": (
         "best_of_n",
-        lambda engine, target: export_best_of_n(engine, target, EVERY),
+        lambda engine, target: export_set(engine, target, best_of_n_set(EVERY)),
         {"read": 2, "kept": 2, "dropped": {}, "solutions_without_outcome": 1},
     ),
 }
@@ -279,7 +275,7 @@ def rows_of(folder: Path, config: str) -> list[dict[str, Any]]:
 def prm_labels(
     engine: sa.Engine, folder: Path, options: PrmOptions, selection: Selection = EVERY
 ) -> list[list[bool]]:
-    export_prm(engine, Target(folder, shares=ALL, overwrite=True), selection, options)
+    export_set(engine, Target(folder, shares=ALL, overwrite=True), prm_set(selection, options))
     return [row["labels"] for row in rows_of(folder, "prm")]
 
 
@@ -326,20 +322,20 @@ def test_a_label_of_the_answer_itself_goes_before_the_outcome(small: sa.Engine, 
 
 def test_rows_of_one_problem_are_limited_and_duplicates_kept_on_request(small: sa.Engine, tmp_path: Path) -> None:
     target = Target(tmp_path, shares=ALL, overwrite=True)
-    limited = export_orm(small, target, Selection(max_per_problem=1))
+    limited = export_set(small, target, orm_set(Selection(max_per_problem=1)))
     assert (limited.n_kept, limited.dropped) == (
         2,
         {"duplicate": 1, "outcome_unknown": 1, "over_max_per_problem": 1},
     )
-    kept = export_orm(small, target, Selection(keep_duplicates=True))
+    kept = export_set(small, target, orm_set(Selection(keep_duplicates=True)))
     assert (kept.n_kept, kept.dropped) == (4, {"outcome_unknown": 1})
-    few = export_best_of_n(small, target, Selection(max_per_problem=2))
+    few = export_set(small, target, best_of_n_set(Selection(max_per_problem=2)))
     assert [row["labels"] for row in rows_of(tmp_path, "best_of_n")] == [[1, 0], [1]]
     assert few.more == {"solutions_over_max_per_problem": 1, "solutions_without_outcome": 1}
 
 
 def test_texts_as_they_were_written_are_exported_on_request(small: sa.Engine, tmp_path: Path) -> None:
-    export_orm(small, Target(tmp_path, shares=ALL), EVERY, text="written")
+    export_set(small, Target(tmp_path, shares=ALL), orm_set(EVERY, text="written"))
     assert [row["completion"] for row in rows_of(tmp_path, "orm")] == [
         "9 + 7 = 16",
         "9 + 7 = 17\nSo 17.",

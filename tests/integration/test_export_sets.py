@@ -16,16 +16,11 @@ from db.models import Adjudication, Annotation, Annotator, Export, Problem, Requ
 from exports.formats import read_counts, read_rows
 from exports.formats.files import FileFormat
 from exports.queries import selection as selection_module
-from exports.queries.exporting import (
-    Target,
-    export_best_of_n,
-    export_orm,
-    export_preference,
-    export_prm,
-)
+from exports.queries.exporting import Target, export_set
 from exports.queries.importing import default_options, import_file
-from exports.queries.preference_rows import PreferenceOptions
-from exports.queries.prm_rows import PrmOptions
+from exports.queries.orm_rows import best_of_n_set, orm_set
+from exports.queries.preference_rows import PreferenceOptions, preference_set
+from exports.queries.prm_rows import PrmOptions, prm_set
 from exports.queries.selection import Selection
 from exports.queries.sources import FORMATS
 from stepmark.errors import InputError, SettingsError
@@ -70,7 +65,7 @@ def all_rows(folder: Path, config: str) -> list[dict[str, Any]]:
 
 
 def test_processbench_comes_out_as_its_labels_went_in(imported: sa.Engine, tmp_path: Path) -> None:
-    report = export_prm(imported, Target(tmp_path), Selection(), PrmOptions())
+    report = export_set(imported, Target(tmp_path), prm_set(Selection(), PrmOptions()))
     assert (report.n_read, report.n_kept, report.dropped) == (13, 13, {})
     source = json.loads((EXAMPLES / "processbench" / "gsm8k.json").read_text(encoding="utf-8"))
     expected = {}
@@ -94,7 +89,7 @@ def test_solutions_are_selected_by_source_and_by_run(imported: sa.Engine, tmp_pa
     target = Target(tmp_path, overwrite=True)
 
     def sources(selection: Selection) -> dict[str, int]:
-        export_orm(imported, target, selection)
+        export_set(imported, target, orm_set(selection))
         manifest = json.loads((tmp_path / "manifest.json").read_bytes())
         found: dict[str, int] = manifest["configs"]["orm"]["sources"]
         return found
@@ -113,8 +108,8 @@ def test_solutions_are_selected_by_source_and_by_run(imported: sa.Engine, tmp_pa
 
 def test_a_family_is_never_on_two_sides_of_a_split(imported: sa.Engine, tmp_path: Path) -> None:
     shares = {"train": 0.5, "test": 0.5}
-    export_orm(imported, Target(tmp_path, shares=shares), Selection())
-    export_preference(imported, Target(tmp_path, shares=shares), Selection(), OUTCOMES)
+    export_set(imported, Target(tmp_path, shares=shares), orm_set(Selection()))
+    export_set(imported, Target(tmp_path, shares=shares), preference_set(Selection(), OUTCOMES))
     side: dict[str, set[str]] = {}
     for config in ("orm", "preference"):
         for split in shares:
@@ -124,11 +119,11 @@ def test_a_family_is_never_on_two_sides_of_a_split(imported: sa.Engine, tmp_path
     assert all(len(splits) == 1 for splits in side.values())
     assert {split for splits in side.values() for split in splits} == {"train", "test"}
     with pytest.raises(SettingsError, match="sum to"):
-        export_orm(imported, Target(tmp_path, shares={"train": 0.5}, overwrite=True), Selection())
+        export_set(imported, Target(tmp_path, shares={"train": 0.5}, overwrite=True), orm_set(Selection()))
 
 
 def test_pairs_are_right_over_wrong_of_one_problem_each_once(imported: sa.Engine, tmp_path: Path) -> None:
-    report = export_preference(imported, Target(tmp_path), Selection(), OUTCOMES)
+    report = export_set(imported, Target(tmp_path), preference_set(Selection(), OUTCOMES))
     with reading(imported) as session:
         marks = session.execute(
             sa.select(Problem.statement, Solution.outcome, sa.func.count())
@@ -141,7 +136,7 @@ def test_pairs_are_right_over_wrong_of_one_problem_each_once(imported: sa.Engine
     assert report.n_kept + sum(report.dropped.values()) == n_pairs
     rows = all_rows(tmp_path, "preference")
     assert len({(row["prompt"], row["chosen"], row["rejected"]) for row in rows}) == len(rows) == report.n_kept
-    export_orm(imported, Target(tmp_path), Selection())
+    export_set(imported, Target(tmp_path), orm_set(Selection()))
     label = {(row["prompt"], row["completion"]): row["label"] for row in all_rows(tmp_path, "orm")}
     assert {(label[row["prompt"], row["chosen"]], label[row["prompt"], row["rejected"]]) for row in rows} == {
         (True, False)
@@ -151,7 +146,7 @@ def test_pairs_are_right_over_wrong_of_one_problem_each_once(imported: sa.Engine
 def test_fewer_pairs_are_drawn_by_the_seed_from_all_of_them(imported: sa.Engine, tmp_path: Path) -> None:
     def pairs(folder: str, seed: int, most: int) -> set[tuple[str, ...]]:
         options = PreferenceOptions(origin="outcomes", max_pairs_per_problem=most, seed=seed)
-        export_preference(imported, Target(tmp_path / folder), Selection(), options)
+        export_set(imported, Target(tmp_path / folder), preference_set(Selection(), options))
         return {tuple(row.values()) for row in all_rows(tmp_path / folder, "preference")}
 
     every, two, other = pairs("every", 0, 100), pairs("two", 0, 2), pairs("other", 1, 2)
@@ -165,10 +160,10 @@ def test_small_pages_give_the_same_bytes_as_one(
     imported: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def export(folder: Path) -> dict[str, bytes]:
-        export_prm(imported, Target(folder), Selection(max_per_problem=1), PrmOptions(labellers="majority"))
-        export_orm(imported, Target(folder), Selection())
-        export_preference(imported, Target(folder), Selection(), OUTCOMES)
-        export_best_of_n(imported, Target(folder), Selection())
+        export_set(imported, Target(folder), prm_set(Selection(max_per_problem=1), PrmOptions(labellers="majority")))
+        export_set(imported, Target(folder), orm_set(Selection()))
+        export_set(imported, Target(folder), preference_set(Selection(), OUTCOMES))
+        export_set(imported, Target(folder), best_of_n_set(Selection()))
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.json*")}
 
     whole = export(tmp_path / "whole")
@@ -210,7 +205,7 @@ def test_a_reviewers_decision_goes_before_the_majority(database: sa.Engine, tmp_
     majority = PrmOptions(labellers="majority")
 
     def labels_now() -> list[list[bool]]:
-        export_prm(database, Target(tmp_path, overwrite=True), Selection(), majority)
+        export_set(database, Target(tmp_path, overwrite=True), prm_set(Selection(), majority))
         return [row["labels"] for row in all_rows(tmp_path, "prm")]
 
     assert labels_now() == [[True, False]]
@@ -222,11 +217,11 @@ def test_a_reviewers_decision_goes_before_the_majority(database: sa.Engine, tmp_
 
 def test_an_export_without_rows_writes_nothing_and_says_why(database: sa.Engine, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no row to export: read 0"):
-        export_prm(database, Target(tmp_path / "out"), Selection(), PrmOptions())
+        export_set(database, Target(tmp_path / "out"), prm_set(Selection(), PrmOptions()))
     path = EXAMPLES / "gsm8k_model_solutions" / "example_model_solutions.jsonl"
     import_file(database, FORMATS["gsm8k-model-solutions"], path)
     with pytest.raises(InputError, match="read 96, dropped 96 outcome_unknown"):
-        export_orm(database, Target(tmp_path / "out"), Selection())
+        export_set(database, Target(tmp_path / "out"), orm_set(Selection()))
     assert not (tmp_path / "out").exists()
     with reading(database) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(Export)) == 0
@@ -253,10 +248,10 @@ def test_the_datasets_library_loads_every_config_offline(tmp_path: Path, file_fo
     shares = {"train": 0.5, "validation": 0.25, "test": 0.25}
     out = tmp_path / "out"
     target = Target(out, file_format=file_format, shares=shares, rows_per_shard=5)
-    export_prm(engine, target, Selection(), PrmOptions())
-    export_orm(engine, target, Selection())
-    export_preference(engine, target, Selection(), OUTCOMES)
-    export_best_of_n(engine, target, Selection())
+    export_set(engine, target, prm_set(Selection(), PrmOptions()))
+    export_set(engine, target, orm_set(Selection()))
+    export_set(engine, target, preference_set(Selection(), OUTCOMES))
+    export_set(engine, target, best_of_n_set(Selection()))
     engine.dispose()
     configs = ["prm", "orm", "preference", "best_of_n"]
     done = subprocess.run(

@@ -17,8 +17,8 @@ from db.models import Request as RequestRow
 from db.preferences import PairSelection, count_pairs, iterate_pairs
 from db.solutions import solution_text_hash
 from exports.formats import read_rows
-from exports.queries.exporting import Target, export_preference
-from exports.queries.preference_rows import PreferenceOptions
+from exports.queries.exporting import Target, export_set
+from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.selection import Selection
 from generator.asking import Report, run_task
 from generator.domain import draw_problems
@@ -311,7 +311,7 @@ def test_a_models_preferences_are_exported_and_told_from_peoples(database: sa.En
     def exported(*kinds: str) -> tuple[int, list[dict[str, Any]]]:
         folder = tmp_path / "-".join(("set", *kinds))
         options = PreferenceOptions(annotator_kinds=kinds, text="written")
-        report = export_preference(database, Target(folder, shares={"train": 1.0}), Selection(), options)
+        report = export_set(database, Target(folder, shares={"train": 1.0}), preference_set(Selection(), options))
         return report.dropped.get("tie", 0), list(read_rows(folder, "preference", "train"))
 
     row = {"prompt": "p", "chosen": "gen-1 p 0 r", "rejected": "gen-1 p 1 w......."}

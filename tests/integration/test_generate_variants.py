@@ -18,8 +18,9 @@ from db.connect import reading, writing
 from db.models import Problem, ProblemSource, Run, Solution
 from db.problems import add_problems
 from db.runs import ProblemSelection
-from exports.queries.exporting import Target, export_best_of_n, export_orm, export_preference
-from exports.queries.preference_rows import PreferenceOptions
+from exports.queries.exporting import Target, export_set
+from exports.queries.orm_rows import best_of_n_set, orm_set
+from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.selection import Selection
 from generator.asking import Report, run_task
 from generator.domain import check_answer, draw_problems, parse_problem
@@ -440,9 +441,9 @@ def test_a_problem_whose_answer_is_only_a_majoritys_is_in_no_test_split(database
         outcomes = PreferenceOptions(origin="outcomes")
         target = Target(tmp_path / name, shares=shares)
         reports = (
-            export_orm(database, target, Selection()),
-            export_best_of_n(database, target, Selection()),
-            export_preference(database, target, Selection(), outcomes),
+            export_set(database, target, orm_set(Selection())),
+            export_set(database, target, best_of_n_set(Selection())),
+            export_set(database, target, preference_set(Selection(), outcomes)),
         )
         return [(report.splits, report.dropped) for report in reports]
 

@@ -4,9 +4,10 @@ from typing import Annotated, cast
 
 import typer
 
+from stepmark.cli.flags import with_flags
 from stepmark.cli.options import Db, Json
 
-from .asking import Asking, with_flags
+from .asking import Asking
 from .selecting import Selecting
 
 

@@ -1,16 +1,14 @@
 """What all commands of `generate` share: the flags of engine, sampling and budget, and running a task with them."""
 
-import inspect
 import json
 import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
-from functools import wraps
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -250,48 +248,6 @@ def _option(text: str) -> tuple[str, Any]:
         return name.replace("-", "_"), json.loads(value)
     except ValueError:
         return name.replace("-", "_"), value
-
-
-Command = TypeVar("Command", bound=Callable[..., None])
-
-
-def with_flags(command: Command) -> Command:
-    """Gives a command a flag for each field of the dataclasses that it takes; it gets them filled.
-
-    Typer reads a command's signature: in it, a parameter whose type is a dataclass is replaced by its fields.
-    """
-    hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        if name not in groups:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]))
-            continue
-        types = get_type_hints(groups[name], include_extras=True)
-        parameters += (
-            inspect.Parameter(
-                one.name, inspect.Parameter.KEYWORD_ONLY, annotation=types[one.name], default=_default(one)
-            )
-            for one in fields(groups[name])
-        )
-
-    @wraps(command)
-    def run(**values: Any) -> None:
-        filled = {
-            name: group(**{one.name: values.pop(one.name) for one in fields(group)}) for name, group in groups.items()
-        }
-        command(**filled, **values)
-
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run  # type: ignore[return-value]
-
-
-def _default(of: "Field[Any]") -> Any:
-    """What a flag is where it is not given; `inspect.Parameter.empty` where it must be."""
-    if of.default_factory is not MISSING:
-        return of.default_factory()
-    return inspect.Parameter.empty if of.default is MISSING else of.default
 
 
 def say_flagged(selection: "ProblemSelection", db: str | None) -> None:

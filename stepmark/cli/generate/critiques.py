@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stepmark.cli.flags import with_flags
 from stepmark.cli.options import Db, Json
 
-from .asking import Asking, with_flags
+from .asking import Asking
 
 if TYPE_CHECKING:
     from db.critiques import CritiqueSelection

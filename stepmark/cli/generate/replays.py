@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
+from stepmark.cli.flags import with_flags
 from stepmark.cli.options import Db, Json, database_url
 from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
 
-from .asking import with_flags
 from .critiques import Solutions
 
 

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stepmark.cli.flags import with_flags
 from stepmark.cli.options import Db, Json
 
-from .asking import Asking, say_flagged, with_flags
+from .asking import Asking, say_flagged
 
 if TYPE_CHECKING:
     from generator.solutions import SolutionsTask

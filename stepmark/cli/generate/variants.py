@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stepmark.cli.flags import with_flags
 from stepmark.cli.options import Db, Json, database_url
 from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
 from stepmark.errors import SettingsError
 
-from .asking import Asking, with_flags
+from .asking import Asking
 
 if TYPE_CHECKING:
     from generator.asking import Report
