@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .columns import CONFIGS, MARGIN, Column
+from .columns import CONFIGS, MARGIN, feature_yaml
+from .layouts import LAYOUTS, LayoutOptions
 from .manifest import ConfigEntry, Manifest
 from .statistics import EXAMPLE_ITEMS, EXAMPLE_TEXT
 
@@ -19,6 +20,11 @@ _TITLES = {
     "orm": "Outcome reward model: each solution right or wrong",
     "preference": "Preference: the better and the worse of two solutions",
     "best_of_n": "Best of N: solutions of one problem, each right or wrong",
+    "sft": "Supervised fine-tuning: solutions with the right answer",
+    "critique": "Critiques of solutions, each ending in its verdict",
+    "critique_preference": "Preference between critiques: one with the right verdict over one with a wrong verdict",
+    "cloud": "Pairs of solutions with critiques of both, for reward models that write before they score",
+    "rl": "Tasks with a verifier: solve a problem, judge a solution",
 }
 _TASKS = {
     "prm": ("token-classification", "text-classification"),
@@ -29,14 +35,6 @@ _TASKS = {
 }
 """The Hub's task of each config; text-classification for those that do not stand here."""
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_FEATURES = {
-    "text": "dtype: string",
-    "texts": "list: string",
-    "bool": "dtype: bool",
-    "bools": "list: bool",
-    "ints": "list: int64",
-    "float": "dtype: float64",
-}
 _HUB_LICENCES = frozenset({
     "afl-3.0", "apache-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "cc", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0",
     "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0",
@@ -188,7 +186,7 @@ def _config_yaml(name: str, entry: ConfigEntry) -> list[str]:
 def _info_yaml(name: str, entry: ConfigEntry) -> list[str]:
     lines = [f"- config_name: {name}", "  features:"]
     for column, kind in entry.columns.items():
-        lines += [f"  - name: {column}", f"    {_FEATURES[kind]}"]
+        lines += feature_yaml(column, kind)
     lines.append("  splits:")
     for split, files in entry.splits.items():
         n_bytes = sum(file.bytes for file in files)
@@ -212,11 +210,14 @@ def _overview(configs: list[tuple[str, ConfigEntry]]) -> list[str]:
 
 
 def _section(name: str, entry: ConfigEntry) -> list[str]:
-    meanings: dict[str, Column] = {column.name: column for column in (*CONFIGS.get(name, ()), MARGIN)}
-    lines = [f"## {name}", "", f"{_title(name)}. Layout: {entry.format}.", ""]
-    lines += [
-        f"- `{column}`" + (f": {meanings[column].meaning}" if column in meanings else "") for column in entry.columns
-    ]
+    layout = LAYOUTS.get(name, {}).get(entry.format)
+    columns = (*CONFIGS.get(name, ()), MARGIN)
+    if layout is not None:
+        columns = layout.columns(columns, LayoutOptions())
+    meanings = {column.name: column.meaning for column in columns}
+    reader = "" if layout is None else f": {layout.reader}"
+    lines = [f"## {name}", "", f"{_title(name)}. Layout `{entry.format}`{reader}.", ""]
+    lines += [f"- `{column}`" + (f": {meanings[column]}" if column in meanings else "") for column in entry.columns]
     lines += ["", "| split | rows |", "|---|---|"]
     lines += [f"| {split} | {n} |" for split, n in entry.rows_by_split.items()]
     dropped = ", ".join(f"{count} {reason}" for reason, count in entry.counts["dropped"].items()) or "none"

@@ -13,6 +13,7 @@ from typing import Any
 
 from stepmark.errors import InputError
 
+from .columns import Kind
 from .files import disk_errors
 
 NAME = "manifest.json"
@@ -38,7 +39,7 @@ class ConfigEntry:
 
     format: str
     file_format: str
-    columns: dict[str, str]
+    columns: dict[str, Kind]
     """Name and kind of each column."""
     query: dict[str, Any]
     """The flags that made it."""
@@ -50,7 +51,7 @@ class ConfigEntry:
     """Rows by source; `run/ID` for what was sampled here."""
     splits: dict[str, list[FileEntry]] = field(default_factory=dict)
     aside: dict[str, list[FileEntry]] = field(default_factory=dict)
-    """Files that are no split: `ties`."""
+    """Files that are no split: `ties`, `dataset_info`."""
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
     """How often each value stands in each column of labels; of pairs, which text is longer."""
     lengths: dict[str, int] = field(default_factory=dict)

@@ -22,12 +22,14 @@ class RowStatistics:
         self._names = tuple(kinds)
         self._text = tuple(name for name, kind in kinds.items() if kind == "text")
         self._texts = tuple(name for name, kind in kinds.items() if kind == "texts")
-        self._bool = tuple(name for name, kind in kinds.items() if kind == "bool")
+        self._one = tuple(name for name, kind in kinds.items() if kind in ("bool", "int"))
         self._lists = tuple(name for name, kind in kinds.items() if kind in ("bools", "ints"))
-        known = ("text", "texts", "bool", "bools", "ints", "float")
+        self._shares = tuple(name for name, kind in kinds.items() if kind in ("float", "floats"))
+        known = ("text", "texts", "bool", "bools", "int", "ints", "float", "floats")
         self._other = tuple(name for name, kind in kinds.items() if kind not in known)
         self._pairs = {"chosen", "rejected"} <= set(kinds)
-        self._values: dict[str, Counter[Any]] = {name: Counter() for name in (*self._bool, *self._lists)}
+        counted = (*self._one, *self._lists, *self._shares)
+        self._values: dict[str, Counter[Any]] = {name: Counter() for name in counted}
         self._bits: Counter[int] = Counter()
         self._longer: Counter[str] = Counter()
         self._first: dict[str, dict[str, Any]] = {}
@@ -42,10 +44,13 @@ class RowStatistics:
         for name in self._other:
             size += characters(row[name])
         self._bits[(size - 1).bit_length() if size else 0] += 1
-        for name in self._bool:
+        for name in self._one:
             self._values[name][row[name]] += 1
         for name in self._lists:
             self._values[name].update(row[name])
+        for name in self._shares:
+            value = row[name]
+            self._values[name].update(round(one, 1) for one in (value if isinstance(value, list) else (value,)))
         if self._pairs:
             chosen, rejected = characters(row["chosen"]), characters(row["rejected"])
             self._longer["chosen" if chosen > rejected else "rejected" if rejected > chosen else "equal"] += 1
@@ -55,7 +60,7 @@ class RowStatistics:
     def labels(self) -> dict[str, dict[str, int]]:
         """How often each value stands in each column of labels, and in pairs which text is longer.
 
-        A column with more than twenty values is none of labels.
+        Floats are rounded to one decimal. A column with more than twenty values is none of labels.
         """
         found = {
             name: {str(value).lower(): n for value, n in sorted(counts.items())}

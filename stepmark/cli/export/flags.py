@@ -12,6 +12,7 @@ from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from exports.formats.layouts import LayoutOptions
     from exports.queries.exporting import ExportReport
     from exports.queries.selection import Selection, TrainingSet
 
@@ -61,11 +62,45 @@ class Labellers:
 
 
 @dataclass(frozen=True)
+class Marks:
+    """How the reader marks steps; each layout heeds some of it, and refuses the rest."""
+
+    step_token: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands after each step, one token of the reader's tokenizer [default: the format's own]."
+        ),
+    ] = None
+    reward_tokens: Annotated[
+        str, typer.Option(metavar="RIGHT,WRONG", help="What stands for a right and for a wrong step.")
+    ] = "+,-"
+    values: Annotated[
+        Literal["auto", "tokens", "floats"],
+        typer.Option(help="openrlhf: labels as reward tokens or as floats; auto: floats where labels are soft."),
+    ] = "auto"
+    threshold: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Formats that know right and wrong alone: from this on a soft label is right."
+        ),
+    ] = 0.5
+
+    def options(self) -> "LayoutOptions":
+        """The options as the layouts know them."""
+        from exports.formats.layouts import LayoutOptions
+        from stepmark.errors import SettingsError
+
+        right, comma, wrong = self.reward_tokens.partition(",")
+        if not comma:
+            raise SettingsError(f"--reward-tokens {self.reward_tokens!r} is not RIGHT,WRONG; write +,-")
+        return LayoutOptions(self.step_token, (right, wrong), self.values, self.threshold)
+
+
+@dataclass(frozen=True)
 class Writing:
     """Where a set goes and how it is cut."""
 
     out: Annotated[Path, typer.Option(help="Folder of the sets; several configs may share one.")]
-    format: Annotated[Literal["trl"], typer.Option(help="Layout of the rows.")] = "trl"
     file_format: Annotated[Literal["jsonl", "parquet"], typer.Option(help="Kind of the files.")] = "jsonl"
     split: Annotated[
         str, typer.Option(metavar="NAME=SHARE,...", help="Share of the problem families for each split.")
@@ -78,11 +113,14 @@ class Writing:
     db: Db = None
     json: Json = False
 
-    def write(self, wanted: "TrainingSet") -> None:
-        """Exports the set and prints what became of its rows."""
+    def write(self, wanted: "TrainingSet", format: str | None = None, marks: "Marks | None" = None) -> None:
+        """Exports the set in a layout of its config, and prints what became of its rows."""
         from db.connect import open_database
+        from exports.formats.layouts import layout_of
         from exports.queries.exporting import Target, export_set
 
+        options = None if marks is None else marks.options()
+        layout = layout_of(wanted.config, format, options)
         target = Target(
             folder=self.out,
             file_format=self.file_format,
@@ -93,7 +131,7 @@ class Writing:
         )
         engine = open_database(database_url(self.db))
         with progress_bar(f"export {wanted.config.replace('_', '-')}") as show:
-            report = export_set(engine, target, wanted, progress=show)
+            report = export_set(engine, target, wanted, layout=layout, options=options, progress=show)
         _print(report, json=self.json)
 
 

@@ -6,7 +6,11 @@ import typer
 
 from stepmark.cli.flags import with_flags
 
-from .flags import Labellers, Rows, Writing
+from .flags import Labellers, Marks, Rows, Writing
+
+PrmFormat = Literal[
+    "trl", "openrlhf", "math-shepherd", "rlhflow", "qwen", "lightman", "processbench", "prmbench", "prm800k"
+]
 
 
 @with_flags
@@ -14,6 +18,11 @@ def prm(
     writing: Writing,
     rows: Rows,
     labellers: Labellers,
+    marks: Marks,
+    format: Annotated[
+        PrmFormat,
+        typer.Option(help="For whom: docs/formats.md. prm800k takes the ratings as they were given."),
+    ] = "trl",
     neutral: Annotated[
         Literal["positive", "negative", "drop"],
         typer.Option(help="What a step labelled 0 becomes; drop ends the row before it."),
@@ -28,16 +37,31 @@ def prm(
     answer_segment: Annotated[
         bool, typer.Option(help="End solutions without a wrong step in their answer, labelled with the outcome.")
     ] = True,
+    alternatives: Annotated[
+        Literal["chosen-path", "rows"],
+        typer.Option(help="Solutions alone, or also a row for each labelled candidate for a step."),
+    ] = "chosen-path",
 ) -> None:
     """Step labels for a process reward model: prompt, completions, labels."""
+    from exports.queries.alternative_rows import with_alternatives
+    from exports.queries.prm800k_rows import prm800k_set
     from exports.queries.prm_rows import PrmOptions, prm_set
 
+    annotators = tuple(labellers.annotator)
+    kinds = tuple(map(str, labellers.annotator_kind))
+    if format == "prm800k":
+        wanted = prm800k_set(rows.selection(), annotators=annotators, annotator_kinds=kinds)
+        writing.write(wanted, format, marks)
+        return
     options = PrmOptions(
         neutral=neutral,
         after_first_error=after_first_error,
-        annotators=tuple(labellers.annotator),
-        annotator_kinds=tuple(map(str, labellers.annotator_kind)),
+        annotators=annotators,
+        annotator_kinds=kinds,
         labellers=by,
         answer_segment=answer_segment,
     )
-    writing.write(prm_set(rows.selection(), options))
+    wanted = prm_set(rows.selection(), options)
+    if alternatives == "rows":
+        wanted = with_alternatives(wanted, neutral=neutral, annotators=annotators, annotator_kinds=kinds)
+    writing.write(wanted, format, marks)
