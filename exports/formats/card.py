@@ -3,6 +3,7 @@ finds the files.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,21 @@ def card(manifest: Manifest, *, kept: Mapping[str, Any] | None = None) -> str:
         body += _section(name, entry)
     body += _loading([name for name, _ in configs])
     return "\n".join([*head, *body])
+
+
+def addressed(text: str, repo_id: str) -> str:
+    """A card of ours with the name of its repository where it says how to load the set.
+
+    >>> addressed('prm = load_dataset("OWNER/NAME", "prm")', "owner/steps")
+    'prm = load_dataset("owner/steps", "prm")'
+    """
+    for pattern in (
+        r'(load_dataset\(")[^"\n]+(", ")',
+        r"(stepmark hub pull )\S+( FOLDER)",
+        r"(\n`)\S+(` is this rep)",
+    ):
+        text = re.sub(pattern, lambda match: match[1] + repo_id + match[2], text)
+    return text
 
 
 def kept_values(readme: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from exports.formats.card import MARK, card, kept_values
+from exports.formats.card import MARK, addressed, card, kept_values
 from exports.formats.files import disk_errors
 from exports.formats.manifest import NAME, Manifest, read_manifest, write_whole
 from stepmark.errors import InputError
@@ -29,7 +29,6 @@ STATE = ".stepmark-hub.json"
 STAGING = ".stepmark-pull"
 """Where a pull keeps files until all of them are there."""
 
-_PLACEHOLDER = "OWNER/NAME"
 _NOT_SENT = ("checkpoint.pt",)
 
 
@@ -112,13 +111,9 @@ def _set_contents(folder: Path, repo_id: str, about: Mapping[str, Any]) -> Conte
         if files[entry.path].sha256 != entry.sha256:
             raise InputError(f"{path} is not as it was exported (its SHA-256 differs); export the set again")
     readme = folder / README
-    if about or not readme.is_file():
-        text = card(manifest, kept={**kept_values(readme), **about})
-    else:
-        text = readme.read_text(encoding="utf-8")
-    if MARK in text:
-        text = text.replace(_PLACEHOLDER, repo_id)
-    files[README] = _planned(text.encode())
+    is_new = bool(about) or not readme.is_file()
+    text = card(manifest, kept={**kept_values(readme), **about}) if is_new else readme.read_text(encoding="utf-8")
+    files[README] = _made((addressed(text, repo_id) if MARK in text else text).encode())
     files[NAME] = hashed(folder / NAME)
     return Contents("dataset", files, manifest=manifest)
 
@@ -138,7 +133,7 @@ def _model_contents(folder: Path, repo_id: str) -> Contents:
             files[name] = hashed(found)
     readme = folder / README
     if not readme.is_file() or MARK in readme.read_text(encoding="utf-8", errors="replace"):
-        files[README] = _planned(model_card(folder, model, repo_id=repo_id).encode())
+        files[README] = _made(model_card(folder, model, repo_id=repo_id).encode())
     return Contents("model", dict(sorted(files.items())), model={**model, "kind": kind})
 
 
@@ -153,13 +148,13 @@ def hashed(path: Path) -> LocalFile:
     return LocalFile(size, sha256.hexdigest(), git.hexdigest())
 
 
-def _planned(content: bytes) -> LocalFile:
+def _made(content: bytes) -> LocalFile:
     git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
     return LocalFile(len(content), hashlib.sha256(content).hexdigest(), git.hexdigest(), content)
 
 
-def write_planned(folder: Path, contents: Contents) -> None:
-    """Brings the cards that were planned to the disk, so that folder and repository hold the same."""
+def write_cards(folder: Path, contents: Contents) -> None:
+    """Brings the cards that were made to the disk, so that folder and repository hold the same."""
     for name, file in contents.files.items():
         path = folder / name
         if file.content is not None and not (path.is_file() and path.read_bytes() == file.content):

@@ -19,7 +19,7 @@ from .folders import (
     read_contents,
     read_state,
     repo_key,
-    write_planned,
+    write_cards,
     write_state,
 )
 from .remote import Head, ParentMoved, Remote, RemoteFile
@@ -76,7 +76,7 @@ class PushPlan:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the files that are sent."""
+        """Bytes of the files that are sent; what the Hub holds already by its hash is not sent again."""
         return sum(change.bytes for change in self.sent)
 
     @property
@@ -190,7 +190,7 @@ def push(plan: PushPlan, *, message: str | None = None, endpoint: str | None = N
     assert contents is not None
     folder = Path(plan.folder)
     remote = Remote(plan.repo_id, plan.kind, endpoint=endpoint)
-    write_planned(folder, contents)
+    write_cards(folder, contents)
     head = plan.parent
     if plan.is_new or plan.is_new_branch:
         head = _prepared(remote, plan)
@@ -276,7 +276,7 @@ def _newer(plan: PushPlan, head: Head, known: Known | None) -> str:
         f"{plan.url} stands at {head.commit[:8]} on {plan.branch}, which this folder does not come from: {comes}. "
         f"{len(touched)} files there would be replaced or removed" + (f" ({shown})" if shown else "") + ". "
         f"Pull it into another folder to look at it (stepmark hub pull {plan.repo_id} FOLDER), push to another "
-        "branch (--branch), or push over it (--overwrite)."
+        f"branch (--branch), or push over it (stepmark hub push {plan.folder} {plan.repo_id} --overwrite)."
     )
 
 

@@ -289,7 +289,7 @@ class Remote:
         if status == 412:
             return ParentMoved(
                 f"somebody committed to {where} meanwhile; nothing was changed there. Look at it "
-                "(`stepmark hub status`), then pull it or push over it with --overwrite."
+                "(`stepmark hub status`), then pull it, or push over it with `stepmark hub push --overwrite`."
             )
         if status == 429:
             return LimitReached(f"{where}: the Hub has had too many requests (429: {told}). Wait a little. {again}")

@@ -15,7 +15,7 @@ from .output import fields_of, print_json
 from .progress import progress_bar
 
 if TYPE_CHECKING:
-    from exports.hub import PullPlan, PushPlan
+    from exports.hub import PullPlan, PushPlan, PushReport
 
 app = typer.Typer(no_args_is_help=True, help="Sets and reward models to and from the Hugging Face Hub.")
 
@@ -31,6 +31,16 @@ Language = Annotated[
     list[str] | None, typer.Option(metavar="CODE", help="Language of the texts, for the card. May be repeated.")
 ]
 PrettyName = Annotated[str | None, typer.Option(help="Title of the set, for the card.")]
+
+
+PushToHub = Annotated[
+    str | None,
+    typer.Option(
+        "--push-to-hub", metavar="OWNER/NAME", help="Then send the folder to this repository, as `hub push` does."
+    ),
+]
+PushWithoutAsking = Annotated[bool, typer.Option("--yes", help="--push-to-hub: send without asking.")]
+"""Flags of the commands that write a set; what they ask for is done by `push_exported`."""
 
 
 @app.command("push")
@@ -51,59 +61,50 @@ def push_folder(
     json: Json = False,
 ) -> None:
     """Send a set or a model: what differs, in one commit, after showing it."""
-    push_shown(
-        folder,
-        repo,
-        type=type,
-        public=public,
-        branch=branch,
-        message=message,
-        overwrite=overwrite,
-        about=_about(language, pretty_name),
-        yes=yes,
-        dry_run=dry_run,
-        json=json,
-    )
+    from exports.hub import plan_push
 
-
-def push_shown(
-    folder: Path,
-    repo: str,
-    *,
-    type: Type | None = None,
-    public: bool = False,
-    branch: str = "main",
-    message: str | None = None,
-    overwrite: bool = False,
-    about: dict[str, Any] | None = None,
-    yes: bool = False,
-    dry_run: bool = False,
-    json: bool = False,
-) -> None:
-    """Plans a push, shows it on stderr, asks unless `yes`, and does it; the commands of `export` end with this.
-
-    Raises:
-        SettingsError: Nobody can be asked, as stdin is no terminal, and `yes` is not given.
-    """
-    from exports.hub import plan_push, push
-
+    about = _about(language, pretty_name)
     plan = plan_push(folder, repo, kind=type, branch=branch, is_public=public, overwrite=overwrite, about=about)
     _show_push(plan)
     if dry_run:
         if json:
             print_json(_plan_fields(plan, "contents"))
         return
-    if not plan.is_empty:
-        _ask("Send it?", yes=yes)
-    with _sending("send") as show:
-        report = push(plan, message=message, progress=show)
+    report = _push(plan, message=message, yes=yes)
     if json:
         print_json(fields_of(report))
+    else:
+        print(_pushed(report))
+
+
+def push_exported(folder: Path, repo: str | None, *, yes: bool, as_answer: bool) -> None:
+    """Ends a command that wrote a set: sends the folder, where a repository is named.
+
+    Args:
+        folder: The set.
+        repo: The value of `--push-to-hub`.
+        yes: Do not ask.
+        as_answer: Say on stdout what was sent; otherwise on stderr, where stdout is one JSON document.
+    """
+    if repo is None:
         return
-    print(
-        f"{report.url} is this folder, at {report.commit[:8]} on {report.branch}: sent {report.n_sent} files "
-        f"({_size(report.n_bytes)}), {report.n_unchanged} unchanged, {report.n_removed} removed"
-    )
+    from exports.hub import plan_push
+
+    plan = plan_push(folder, repo)
+    _show_push(plan)
+    print(_pushed(_push(plan, message=None, yes=yes)), file=sys.stdout if as_answer else sys.stderr)
+
+
+def check_can_ask(*, yes: bool) -> None:
+    """Refuses before any work what could not be asked after it.
+
+    Raises:
+        SettingsError: stdin is no terminal, and nothing says yes beforehand.
+    """
+    from stepmark.errors import SettingsError
+
+    if not yes and not sys.stdin.isatty():
+        raise SettingsError("nothing was sent: there is no terminal to ask on; add --yes")
 
 
 @app.command("pull")
@@ -175,7 +176,7 @@ def _show_push(plan: "PushPlan") -> None:
     counts = {
         what: sum(one.what == what for one in plan.changes) for what in ("new", "changed", "unchanged", "removed")
     }
-    _say(f"  {len(plan.sent)} files to send, {_size(plan.n_bytes)}: {_listed(counts)}")
+    _say(f"  {len(plan.sent)} files to send, {_size(plan.n_bytes)} at most: {_listed(counts)}")
     for change in plan.changes:
         if change.what == "removed":
             _say(f"    removed there: {change.path}")
@@ -197,15 +198,23 @@ def _show_pull(plan: "PullPlan") -> None:
         _say(f"  {name}: {sum(splits.values())} rows ({_listed(splits)})")
 
 
-def _ask(question: str, *, yes: bool) -> None:
+def _push(plan: "PushPlan", *, message: str | None, yes: bool) -> "PushReport":
+    from exports.hub import push
     from stepmark.errors import SettingsError
 
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise SettingsError("nothing was sent: there is no terminal to ask on; look at --dry-run, then add --yes")
-    if not typer.confirm(question, err=True):
-        raise SettingsError("nothing was sent")
+    if not plan.is_empty and not yes:
+        check_can_ask(yes=yes)
+        if not typer.confirm("Send it?", err=True):
+            raise SettingsError("nothing was sent")
+    with _sending("send") as show:
+        return push(plan, message=message, progress=show)
+
+
+def _pushed(report: "PushReport") -> str:
+    return (
+        f"{report.url} is this folder, at {report.commit[:8]} on {report.branch}: committed {report.n_sent} files "
+        f"({_size(report.n_bytes)}), {report.n_unchanged} unchanged, {report.n_removed} removed"
+    )
 
 
 @contextmanager

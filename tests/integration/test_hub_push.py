@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
 
+from db.connect import open_database
 from exports.formats import SetWriter, read_rows
+from exports.formats.card import addressed
 from exports.formats.files import FileFormat
 from exports.hub import PushPlan, PushReport, plan_pull, plan_push, pull, push, status
 from exports.hub.folders import STATE
@@ -113,8 +115,9 @@ def test_a_push_shows_what_it_will_send_and_makes_a_private_repository(tmp_path:
     assert found.configs == {"orm": {"train": 27, "test": 3}, "prm": {"train": 36, "test": 4}}
     assert (found.licences, found.annotator_names, found.notes) == (["MIT"], [], [])
     assert {change.path: change.bytes for change in found.sent} == {
-        name: len(content) for name, content in contents(tmp_path).items() if name != "README.md"
-    } | {"README.md": len(contents(tmp_path)["README.md"].replace(b"OWNER/NAME", REPO.encode()))}
+        name: len(content if name != "README.md" else addressed(content.decode(), REPO).encode())
+        for name, content in contents(tmp_path).items()
+    }
     report = push(found, endpoint=hub.url)
     assert hub.repo(REPO).is_private
     assert there(hub) == contents(tmp_path)
@@ -125,6 +128,10 @@ def test_a_push_shows_what_it_will_send_and_makes_a_private_repository(tmp_path:
     assert report.commit == hub.repo(REPO).branches["main"]
     assert DatasetCard(hub.cards[0]).data.license == ["mit"]
     assert b'load_dataset("owner/steps", "prm")' in there(hub)["README.md"]
+    assert b"OWNER/NAME" not in there(hub)["README.md"]
+    send(tmp_path, hub, "team/copy")
+    assert b'load_dataset("team/copy", "prm")' in hub.files("team/copy")["README.md"]
+    assert [one.relation for one in status(tmp_path)] == ["same", "same"]
 
 
 def test_a_second_push_of_the_same_set_sends_nothing(tmp_path: Path, hub: HubServer) -> None:
@@ -509,8 +516,8 @@ def test_what_the_model_card_says_of_loading_gives_the_scores_of_stepmark(traine
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Runs `stepmark hub ARGUMENTS` in this process: exit code, stdout, stderr."""
-    monkeypatch.setattr(sys, "argv", ["stepmark", "hub", *arguments])
+    """Runs `stepmark ARGUMENTS` in this process: exit code, stdout, stderr."""
+    monkeypatch.setattr(sys, "argv", ["stepmark", *arguments])
     try:
         main()
         code: Any = 0
@@ -529,29 +536,46 @@ def test_the_command_line_shows_asks_sends_and_fetches(
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     folder, again = str(write(tmp_path / "set")), str(tmp_path / "again")
-    code, out, err = run(monkeypatch, capsys, "push", folder, "steps", "--dry-run", "--json")
+    code, out, err = run(monkeypatch, capsys, "hub", "push", folder, "steps", "--dry-run", "--json")
     assert (code, hub.repos) == (0, {})
     told = json.loads(out)
     assert (told["repo_id"], told["is_new"], len(told["changes"])) == (REPO, True, 7)
     assert f"{folder} -> {hub.url}/datasets/{REPO}, which is made; branch main\n  as owner; private\n" in err
     assert "  prm: 40 rows (36 train, 4 test)\n  licences: MIT\n  names of annotators: none\n" in err
-    code, out, err = run(monkeypatch, capsys, "push", folder, REPO)
+    code, out, err = run(monkeypatch, capsys, "hub", "push", folder, REPO)
     assert (code, out, hub.repos) == (2, "", {})
-    assert err.endswith(
-        "stepmark: nothing was sent: there is no terminal to ask on; look at --dry-run, then add --yes\n"
-    )
-    code, out, err = run(monkeypatch, capsys, "push", folder, REPO, "--yes", "--public", "--message", "Mine")
+    assert err.endswith("stepmark: nothing was sent: there is no terminal to ask on; add --yes\n")
+    code, out, err = run(monkeypatch, capsys, "hub", "push", folder, REPO, "--yes", "--public", "--message", "Mine")
     assert code == 0
     assert "PUBLIC: everybody can read it" in err
     assert out.startswith(f"{hub.url}/datasets/{REPO} is this folder, at ")
     assert [*hub.repo(REPO).messages.values()][1] == "Mine"
-    assert run(monkeypatch, capsys, "pull", REPO, again)[0] == 0
+    assert run(monkeypatch, capsys, "hub", "pull", REPO, again)[0] == 0
     assert contents(Path(again)) == contents(Path(folder))
-    code, out, err = run(monkeypatch, capsys, "push", again, REPO, "--json")
+    code, out, err = run(monkeypatch, capsys, "hub", "push", again, REPO, "--json")
     assert json.loads(out)["n_sent"] == 0, "nobody is asked where nothing is sent"
-    code, out, _ = run(monkeypatch, capsys, "status", again, "--json")
+    code, out, _ = run(monkeypatch, capsys, "hub", "status", again, "--json")
     assert [one["relation"] for one in json.loads(out)] == ["same"]
-    assert run(monkeypatch, capsys, "pull", "owner/nothing", again)[0] == 2
+    assert run(monkeypatch, capsys, "hub", "pull", "owner/nothing", again)[0] == 2
+
+
+def test_an_export_is_sent_when_it_is_written(
+    tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    url, folder = f"sqlite:///{tmp_path / 'stepmark.db'}", tmp_path / "sets"
+    solutions = ROOT / "examples" / "data" / "gsm8k_model_solutions" / "example_model_solutions.jsonl"
+    imported = ["import", "gsm8k-model-solutions", str(solutions), "--trust-outcomes", "--db", url]
+    open_database(url, create=True).dispose()
+    assert run(monkeypatch, capsys, *imported)[0] == 0
+    export = ["export", "orm", "--out", str(folder), "--push-to-hub", REPO, "--db", url]
+    assert run(monkeypatch, capsys, *export)[0] == 2
+    assert not folder.exists(), "what could not be asked after it is refused before"
+    code, out, err = run(monkeypatch, capsys, *export, "--yes", "--json")
+    assert (code, json.loads(out)["n_kept"]) == (0, 96)
+    assert f"{hub.url}/datasets/{REPO} is this folder" in err
+    assert there(hub) == contents(folder)
 
 
 LOAD = """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stepmark.cli.hub import PushToHub, PushWithoutAsking, check_can_ask, push_exported
 from stepmark.cli.options import Db, Json, database_url
 from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
@@ -110,6 +111,8 @@ class Writing:
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace this config if the folder holds it.")] = (
         False
     )
+    push_to_hub: PushToHub = None
+    yes: PushWithoutAsking = False
     db: Db = None
     json: Json = False
 
@@ -119,6 +122,8 @@ class Writing:
         from exports.formats.layouts import layout_of
         from exports.queries.exporting import Target, export_set
 
+        if self.push_to_hub is not None:
+            check_can_ask(yes=self.yes)
         options = None if marks is None else marks.options()
         layout = layout_of(wanted.config, format, options)
         target = Target(
@@ -133,6 +138,7 @@ class Writing:
         with progress_bar(f"export {wanted.config.replace('_', '-')}") as show:
             report = export_set(engine, target, wanted, layout=layout, options=options, progress=show)
         _print(report, json=self.json)
+        push_exported(self.out, self.push_to_hub, yes=self.yes, as_answer=not self.json)
 
 
 def parse_shares(text: str) -> dict[str, float]:
