@@ -60,6 +60,9 @@ class SetRow:
     """A tie: kept beside the set."""
     trust: str | None = None
     """How the reference answer of its problem is known, as `Problem.reference_trust` says."""
+    trace: Mapping[str, Any] = field(default_factory=dict)
+    """Where it comes from: lists under `problem_ids`, `solution_ids`, `annotation_ids`, `critique_ids`, `run_ids`,
+    `annotator_ids`, `sources`; and `rule`, a few words on what made the target. What is missing is empty."""
 
 
 @dataclass(frozen=True, slots=True)
