@@ -2,7 +2,8 @@
 
 import json
 
-from .columns import CONFIGS, MARGIN, Column
+from .columns import CONFIGS, MARGIN, feature_yaml
+from .layouts import LAYOUTS, LayoutOptions
 from .manifest import ConfigEntry, Manifest
 
 MARK = "<!-- written by stepmark -->"
@@ -13,16 +14,13 @@ _TITLES = {
     "orm": "Outcome reward model: each solution right or wrong",
     "preference": "Preference: the better and the worse of two solutions",
     "best_of_n": "Best of N: solutions of one problem, each right or wrong",
+    "sft": "Supervised fine-tuning: solutions with the right answer",
+    "critique": "Critiques of solutions, each ending in its verdict",
+    "critique_preference": "Preference between critiques: one with the right verdict over one with a wrong verdict",
+    "cloud": "Pairs of solutions with critiques of both, for reward models that write before they score",
+    "rl": "Tasks with a verifier: solve a problem, judge a solution",
 }
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_FEATURES = {
-    "text": "dtype: string",
-    "texts": "list: string",
-    "bool": "dtype: bool",
-    "bools": "list: bool",
-    "ints": "list: int64",
-    "float": "dtype: float64",
-}
 
 
 def card(manifest: Manifest) -> str:
@@ -78,7 +76,7 @@ def _config_yaml(name: str, entry: ConfigEntry) -> list[str]:
 def _info_yaml(name: str, entry: ConfigEntry) -> list[str]:
     lines = [f"- config_name: {name}", "  features:"]
     for column, kind in entry.columns.items():
-        lines += [f"  - name: {column}", f"    {_FEATURES[kind]}"]
+        lines += feature_yaml(column, kind)
     lines.append("  splits:")
     for split, files in entry.splits.items():
         n_bytes, n_rows = sum(file.bytes for file in files), sum(file.rows for file in files)
@@ -87,9 +85,14 @@ def _info_yaml(name: str, entry: ConfigEntry) -> list[str]:
 
 
 def _section(name: str, entry: ConfigEntry) -> list[str]:
-    meanings: dict[str, Column] = {column.name: column for column in (*CONFIGS[name], MARGIN)}
-    lines = [f"## {name}", "", f"{_TITLES[name]}. Layout: {entry.format}.", ""]
-    lines += [f"- `{column}`: {meanings[column].meaning}" for column in entry.columns]
+    layout = LAYOUTS[name].get(entry.format)
+    columns = (*CONFIGS[name], MARGIN)
+    if layout is not None:
+        columns = layout.columns(columns, LayoutOptions())
+    meanings = {column.name: column.meaning for column in columns}
+    reader = "" if layout is None else f": {layout.reader}"
+    lines = [f"## {name}", "", f"{_TITLES[name]}. Layout `{entry.format}`{reader}.", ""]
+    lines += [f"- `{column}`: {meanings.get(column, '')}" for column in entry.columns]
     lines += ["", "| split | rows |", "|---|---|"]
     lines += [f"| {split} | {sum(file.rows for file in files)} |" for split, files in entry.splits.items()]
     dropped = ", ".join(f"{count} {reason}" for reason, count in entry.counts["dropped"].items()) or "none"

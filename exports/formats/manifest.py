@@ -12,6 +12,7 @@ from typing import Any
 
 from stepmark.errors import InputError
 
+from .columns import Kind
 from .files import disk_errors
 
 NAME = "manifest.json"
@@ -35,7 +36,7 @@ class ConfigEntry:
 
     format: str
     file_format: str
-    columns: dict[str, str]
+    columns: dict[str, Kind]
     """Name and kind of each column."""
     query: dict[str, Any]
     """The flags that made it."""
@@ -47,7 +48,7 @@ class ConfigEntry:
     """Rows by source; `run/ID` for what was sampled here."""
     splits: dict[str, list[FileEntry]] = field(default_factory=dict)
     aside: dict[str, list[FileEntry]] = field(default_factory=dict)
-    """Files that are no split: `ties`."""
+    """Files that are no split: `ties`, `dataset_info`."""
 
 
 @dataclass(slots=True)

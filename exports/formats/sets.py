@@ -4,9 +4,10 @@ Several sets (configs) share a folder. Rows go to `.partial` files first; the se
 the new one is complete.
 """
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,10 @@ from .manifest import NAME, ConfigEntry, FileEntry, Manifest, read_manifest, wri
 
 ROWS_PER_SHARD = 100_000
 
-_OURS = re.compile(r"\w+-\d{5}-of-\d{5}\.(jsonl|parquet)|\w+-\d{5}\.partial")
+DESCRIPTION = "dataset_info.json"
+"""A description of a config for its reader, which some layouts have."""
+
+_OURS = re.compile(r"\w+-\d{5}-of-\d{5}\.(jsonl|parquet)|\w+-\d{5}\.partial|dataset_info\.json")
 _SPLIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -120,8 +124,12 @@ class SetWriter:
         licences: Mapping[str, int] | None = None,
         sources: Mapping[str, int] | None = None,
         split_order: tuple[str, ...] = ("train", "validation", "test"),
+        beside: Callable[[Mapping[str, Sequence[str]]], Mapping[str, Any]] | None = None,
     ) -> bytes:
-        """Puts the files in place, writes the card, then the manifest, whose bytes it returns."""
+        """Puts the files in place, writes the card, then the manifest, whose bytes it returns.
+
+        `beside` makes the description of the set for its reader, of the names of each split's files.
+        """
         for part in (*self._parts.values(), *self._aside.values()):
             _close(part)
         manifest = read_manifest(self.folder) or Manifest(version)
@@ -133,6 +141,7 @@ class SetWriter:
                 with disk_errors(self.folder / NAME):
                     (self.folder / NAME).unlink()
         _remove(self._dir, "*-of-*")
+        _remove(self._dir, DESCRIPTION)
         order = {name: index for index, name in enumerate(split_order)}
         names = sorted(self._parts, key=lambda name: (order.get(name, len(order)), name))
         manifest.stepmark_version = version
@@ -147,10 +156,22 @@ class SetWriter:
             splits={name: self._placed(name, self._parts[name]) for name in names},
             aside={name: self._placed(name, part) for name, part in sorted(self._aside.items())},
         )
+        if beside is not None:
+            self._describe(manifest.configs[self.config], beside)
         write_whole(self.folder / "README.md", card(manifest).encode())
         content = manifest.as_json()
         write_whole(self.folder / NAME, content)
         return content
+
+    def _describe(
+        self, entry: ConfigEntry, beside: Callable[[Mapping[str, Sequence[str]]], Mapping[str, Any]]
+    ) -> None:
+        names = {split: [file.path.partition("/")[2] for file in files] for split, files in entry.splits.items()}
+        described = beside(names)
+        path = self._dir / DESCRIPTION
+        write_whole(path, json.dumps(described, ensure_ascii=False, indent=2).encode() + b"\n")
+        file = FileEntry(f"{self.config}/{DESCRIPTION}", len(described), path.stat().st_size, sha256_of(path))
+        entry.aside["dataset_info"] = [file]
 
     def _placed(self, name: str, part: _Part) -> list[FileEntry]:
         entries = []
@@ -167,7 +188,7 @@ def read_rows(folder: Path, config: str, split: str, *, verify: bool = False) ->
 
     Args:
         folder: The exported folder.
-        config: `prm`, `orm`, `preference` or `best_of_n`.
+        config: `prm`, `orm`, `preference`, ...
         split: `train`, `validation`, ...
         verify: Hash each file before reading it, and refuse one that is not as it was written.
 

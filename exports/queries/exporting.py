@@ -17,11 +17,13 @@ from db.models import Solution
 from db.selection import check_sources
 from exports.formats.columns import CONFIGS, TIES
 from exports.formats.files import FileFormat
+from exports.formats.layouts import About, CannotExpress, Layout, LayoutOptions, layout_of
 from exports.formats.sets import ROWS_PER_SHARD, SetWriter
 from stepmark.errors import InputError
 from stepmark.progress import Progress, silent
 from stepmark.splits import check_shares, split_of
 
+from .facts import with_facts
 from .selection import Counts, TrainingSet
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
@@ -57,9 +59,23 @@ class ExportReport:
 
 
 def export_set(
-    engine: sa.Engine, target: Target, wanted: TrainingSet, *, progress: Progress = silent
+    engine: sa.Engine,
+    target: Target,
+    wanted: TrainingSet,
+    *,
+    layout: Layout | None = None,
+    options: LayoutOptions | None = None,
+    progress: Progress = silent,
 ) -> ExportReport:
-    """Writes a training set (`prm_set`, `orm_set`, `best_of_n_set`, `preference_set`) into a folder.
+    """Writes a training set (`prm_set`, `orm_set`, `best_of_n_set`, `preference_set`, ...) into a folder.
+
+    Args:
+        engine: The database.
+        target: Where the set goes.
+        wanted: What its rows are.
+        layout: How the tool that it is for reads it (`layout_of`); None: the config's own.
+        options: What that tool is told.
+        progress: Called now and then.
 
     Raises:
         UserError: The folder cannot take the set, or nothing is left to write.
@@ -75,13 +91,15 @@ def export_set(
         "file_format": target.file_format,
         "rows_per_shard": target.rows_per_shard,
     }
+    layout, told = layout or layout_of(wanted.config), options or LayoutOptions()
+    query |= layout.options(told)
     with _snapshot(engine) as session:
         columns = CONFIGS[wanted.config] if wanted.columns is None else wanted.columns(session)
     with (
         SetWriter(
             target.folder,
             wanted.config,
-            columns=columns,
+            columns=layout.columns(columns, told),
             file_format=target.file_format,
             rows_per_shard=target.rows_per_shard,
             overwrite=target.overwrite,
@@ -89,7 +107,8 @@ def export_set(
         _snapshot(engine) as session,
     ):
         check_sources(session, wanted.selection.sources)
-        for row in wanted.rows(session, columns, counts):
+        rows = wanted.rows(session, columns, counts)
+        for row, facts in with_facts(session, rows, are_needed=layout.needs_solutions):
             if row.is_aside:
                 writer.write_aside("ties", TIES, row.row)
                 continue
@@ -98,7 +117,12 @@ def export_set(
                 # An answer that only most solutions give would measure agreement with them.
                 counts.dropped["silver_in_test"] += 1
                 continue
-            writer.write(split, row.row)
+            try:
+                cells = layout.convert(row.row, About(splits.total(), split, row.source, facts), told, counts.more)
+            except CannotExpress as reason:
+                counts.dropped[str(reason)] += 1
+                continue
+            writer.write(split, cells)
             splits[split] += 1
             licences[row.licence or "unknown"] += 1
             sources[row.source] += 1
@@ -117,12 +141,13 @@ def export_set(
         counted = {"read": counts.n_read, "kept": splits.total(), "dropped": dropped, **more}
         content = writer.finish(
             version=stepmark.__version__,
-            format="trl",
+            format=layout.name,
             query=query,
             counts=counted,
             licences=licences,
             sources=sources,
             split_order=tuple(target.shares),
+            beside=layout.beside,
         )
     digest = hashlib.sha256(content).hexdigest()
     path = str(target.folder.resolve())

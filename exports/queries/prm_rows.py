@@ -83,6 +83,7 @@ def prm_rows(session: Session, selection: Selection, options: PrmOptions, counts
                     source=source_name(row),
                     licence=row.licence,
                     trust=row.reference_trust,
+                    trace={"solution_ids": [row.solution_id]},
                 )
 
 
