@@ -25,6 +25,7 @@ from stepmark.splits import check_shares, split_of
 
 from .facts import with_facts
 from .selection import Counts, TrainingSet
+from .sieve import Sieve
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
@@ -107,8 +108,13 @@ def export_set(
         _snapshot(engine) as session,
     ):
         check_sources(session, wanted.selection.sources)
+        sieve = Sieve(session, wanted.selection)
         rows = wanted.rows(session, columns, counts)
         for row, facts in with_facts(session, rows, are_needed=layout.needs_solutions):
+            refusal = sieve.judge(row)
+            if refusal is not None:
+                counts.dropped[refusal] += not row.is_aside  # what stands aside is counted as dropped already
+                continue
             if row.is_aside:
                 writer.write_aside("ties", TIES, row.row)
                 continue
