@@ -209,6 +209,7 @@ def test_the_same_query_gives_the_same_bytes_of_everything(small: sa.Engine, tmp
 def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_path: Path) -> None:
     report = EXPORTS["prm"][1](small, Target(tmp_path, shares=ALL))
     golden = (GOLDEN / "prm.jsonl").read_bytes()
+    trace = (tmp_path / "trace" / "prm" / "train-00000-of-00001.jsonl").read_bytes()
     content = (tmp_path / "manifest.json").read_bytes()
     assert json.loads(content) == {
         "manifest_version": 1,
@@ -256,6 +257,11 @@ def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_pa
                     "split_seed": 0,
                     "file_format": "jsonl",
                     "rows_per_shard": 100_000,
+                    "trace": "pseudonyms",
+                    "balance": False,
+                    "tokenizer": None,
+                    "max_length": None,
+                    "drop_longer": False,
                 },
                 "counts": {"read": 9, "kept": 7, "dropped": {"bad_problem": 1, "duplicate": 1}},
                 "licences": {"CC0-1.0": 7},
@@ -271,6 +277,16 @@ def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_pa
                     ]
                 },
                 "aside": {},
+                "trace": {
+                    "train": [
+                        {
+                            "path": "trace/prm/train-00000-of-00001.jsonl",
+                            "rows": 7,
+                            "bytes": len(trace),
+                            "sha256": hashlib.sha256(trace).hexdigest(),
+                        }
+                    ]
+                },
             }
         },
     }
