@@ -52,6 +52,8 @@ class ConfigEntry:
     splits: dict[str, list[FileEntry]] = field(default_factory=dict)
     aside: dict[str, list[FileEntry]] = field(default_factory=dict)
     """Files that are no split: `ties`, `dataset_info`."""
+    trace: dict[str, list[FileEntry]] = field(default_factory=dict)
+    """Of each split, the files that say where its rows come from; empty where none were asked for."""
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
     """How often each value stands in each column of labels; of pairs, which text is longer."""
     lengths: dict[str, int] = field(default_factory=dict)
@@ -89,7 +91,7 @@ class Manifest:
 
     def files(self) -> list[FileEntry]:
         """Every file of every config, in order of their paths."""
-        parts = [part for _, entry in self.configs.items() for part in (entry.splits, entry.aside)]
+        parts = [part for _, entry in self.configs.items() for part in (entry.splits, entry.aside, entry.trace)]
         return sorted((file for part in parts for files in part.values() for file in files), key=lambda one: one.path)
 
 
@@ -137,8 +139,8 @@ def parse_manifest(content: bytes) -> Manifest:
 
 
 def _config(entry: dict[str, Any]) -> ConfigEntry:
-    for part in ("splits", "aside"):
-        entry[part] = {name: [FileEntry(**file) for file in found] for name, found in entry[part].items()}
+    for part in ("splits", "aside", "trace"):
+        entry[part] = {name: [FileEntry(**file) for file in found] for name, found in entry.get(part, {}).items()}
     return ConfigEntry(**entry)
 
 

@@ -162,13 +162,15 @@ def write_cards(folder: Path, contents: Contents) -> None:
 
 
 def names_of_annotators(manifest: Manifest) -> list[str]:
-    """Where a set names who labelled: in flags that are told in card and manifest, or in a column."""
+    """Where a set names who labelled: in flags that are told in card and manifest, in a column, in its traces."""
     found = []
     for name, entry in sorted(manifest.configs.items()):
-        flags = entry.query.get("annotators")
+        flags = [*(entry.query.get("annotators") or ()), *(entry.query.get("annotators_refused") or ())]
         if flags:
             found.append(f"the flags of {name}: {', '.join(map(str, flags))}")
         found += [f"column {column} of {name}" for column in entry.columns if column in _WHO]
+        if entry.query.get("trace") == "names":
+            found.append(f"the traces of {name}")
     return found
 
 

@@ -261,10 +261,15 @@ def _licences(contents: Contents) -> list[str]:
 
 
 def _notes(contents: Contents) -> list[str]:
-    """Paths of this machine in what the trainer wrote: they are told to whoever reads the model."""
-    told = {key: str(contents.model.get(key) or "") for key in ("data", "base_model")}
+    """Paths of this machine in what is sent: they are told to whoever reads it."""
+    told = {f"stepmark.json: {key}": contents.model.get(key) for key in ("data", "base_model")}
+    if contents.manifest is not None:
+        for name, entry in sorted(contents.manifest.configs.items()):
+            told |= {f"the flags of {name}: {key}": value for key, value in entry.query.items()}
     return [
-        f"stepmark.json names a path of this machine: {key} {path}" for key, path in told.items() if path[:1] == "/"
+        f"a path of this machine stands in {where} {value}"
+        for where, value in told.items()
+        if isinstance(value, str) and value.startswith(("/", "~", "."))
     ]
 
 

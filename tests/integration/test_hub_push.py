@@ -327,8 +327,10 @@ def test_branches_are_made_and_kept_apart(tmp_path: Path, hub: HubServer) -> Non
 
 
 def test_names_of_annotators_are_told_before_they_are_sent(tmp_path: Path, hub: HubServer) -> None:
-    write(tmp_path, query={"annotators": ["annotator-1"]})
-    assert plan(tmp_path, hub).annotator_names == ["the flags of prm: annotator-1"]
+    write(tmp_path, query={"annotators": ["annotator-1"], "trace": "names", "tokenizer": "/models/tokenizer"})
+    found = plan(tmp_path, hub)
+    assert found.annotator_names == ["the flags of prm: annotator-1", "the traces of prm"]
+    assert found.notes == ["a path of this machine stands in the flags of prm: tokenizer /models/tokenizer"]
 
 
 def test_the_card_gets_its_language_and_title(tmp_path: Path, hub: HubServer) -> None:
@@ -471,7 +473,10 @@ def test_a_reward_model_goes_there_and_back_with_a_card(trained: Path, tmp_path:
     (ours / "checkpoint.pt").write_bytes(b"state of the trainer")
     found = plan(ours, hub, "owner/prm")
     assert found.kind == "model"
-    assert [note.split(":")[0] for note in found.notes] == ["stepmark.json names a path of this machine"] * 2
+    assert [note.rpartition(" ")[0] for note in found.notes] == [
+        "a path of this machine stands in stepmark.json: data",
+        "a path of this machine stands in stepmark.json: base_model",
+    ]
     push(found, endpoint=hub.url)
     (ours / "checkpoint.pt").unlink()
     sent = hub.files("owner/prm", "model")
