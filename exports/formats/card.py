@@ -248,11 +248,9 @@ def _section(name: str, entry: ConfigEntry) -> list[str]:
     if entry.agreement:
         measures = ", ".join(f"{measure} {value:.3f}" for measure, value in entry.agreement.items())
         lines += [f"Agreement of the labellers: {measures}.", ""]
-    lines += [
-        "Flags: " + ", ".join(f"`{key}={_scalar_or_json(value)}`" for key, value in entry.query.items()),
-        "",
-    ]
-    return lines
+    given = {key: value for key, value in entry.query.items() if value not in (None, False, [], ())}
+    told = ", ".join(f"`{key}={_scalar_or_json(value)}`" for key, value in given.items())
+    return [*lines, "Flags: " + (told or "none") + ".", ""]
 
 
 def _title(name: str) -> str:
