@@ -253,19 +253,19 @@ def _bar(total: int, progress: Progress) -> type[Any]:
     """A class that the client takes for a bar, and that tells the bytes of all files together."""
     from tqdm import tqdm
 
-    done = 0
+    done = n_files = 0
 
     class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
-            nonlocal done
-            self._name = str(options.get("desc") or "")
+            nonlocal done, n_files
+            n_files += 1
             done += int(options.get("initial") or 0)
             super().__init__(*args, **{**options, "disable": True})
 
         def update(self, n: float | None = 1) -> bool | None:
             nonlocal done
             done += int(n or 0)
-            progress(done, total, self._name)
+            progress(done, total, f"file {n_files}")
             return None
 
     return Bar

@@ -1,9 +1,12 @@
 """A folder to the Hub: what differs is sent, in one commit on top of the one that this folder comes from."""
 
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from exports.formats.manifest import NAME, parse_manifest
@@ -306,9 +309,9 @@ def _committed(
 ) -> str:
     from huggingface_hub import CommitOperationDelete
 
-    count = _Sent(plan.n_bytes, progress)
+    count = _Sent(plan, progress)
     additions = [_addition(plan, change, count) for change in plan.sent]
-    with _quiet():
+    with _quiet(), _stoppable(count):
         remote.upload(additions, plan.branch)
         operations: list[CommitOperationAdd | CommitOperationDelete] = [
             *additions,
@@ -354,14 +357,16 @@ def _message(plan: PushPlan, contents: Contents) -> str:
 class _Sent:
     """Bytes sent so far, over all files; a file that is sent again counts from its start."""
 
-    def __init__(self, total: int, progress: Progress) -> None:
-        self.total = total
+    def __init__(self, plan: PushPlan, progress: Progress) -> None:
+        self.total, self._n_files = plan.n_bytes, len(plan.sent)
+        self.is_stopped = False
+        """Nobody waits for it any more."""
         self._progress = progress
         self._by_path: dict[str, int] = {}
 
     def set(self, path: str, n_bytes: int) -> None:
         self._by_path[path] = n_bytes
-        self._progress(sum(self._by_path.values()), self.total, path)
+        self._progress(sum(self._by_path.values()), self.total, f"{len(self._by_path)} of {self._n_files} files")
 
     def finish(self) -> None:
         self._progress(self.total, self.total, "committed")
@@ -379,6 +384,8 @@ def _addition(plan: PushPlan, change: Change, count: _Sent) -> "CommitOperationA
                     read = file.read
 
                     def told(size: int = -1) -> bytes:
+                        if count.is_stopped:
+                            raise JobError(f"{change.path} was stopped")
                         content: bytes = read(size)
                         count.set(change.path, file.tell())
                         return content
@@ -402,6 +409,26 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         enable_progress_bars()
+
+
+@contextmanager
+def _stoppable(count: _Sent) -> Iterator[None]:
+    """Lets Ctrl-C end uploads that are under way, for whose end the client would wait."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        count.is_stopped = True
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def shows_own_bars() -> bool:

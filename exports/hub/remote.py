@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RETRIES = 5
 """How often a call is repeated that the client itself asks once."""
+STALLED_S = 300.0
+"""After so long without a byte a connection counts as cut; the client itself would wait for ever."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 _PASSING = (408, 429, 500, 502, 503, 504)
 """Answers that another attempt may change."""
@@ -79,6 +81,7 @@ class Remote:
             validate_repo_id(repo_id)
         except HFValidationError as err:
             raise SettingsError(f"{repo_id!r} is no name of a repository: {err}. Write owner/name.") from err
+        _do_not_wait_for_ever()
         self.repo_id = repo_id
         self.kind: Kind = kind
         self._api = HfApi(endpoint=endpoint, library_name="stepmark")
@@ -296,6 +299,20 @@ class Remote:
         if status >= 500:
             return JobError(f"{where}: the Hub failed ({status}: {told}). {again}")
         return JobError(f"{where}: the Hub refuses ({status}: {told})")
+
+
+def _do_not_wait_for_ever() -> None:
+    """Gives the client's connections a time limit, unless somebody has made connections of their own."""
+    import httpx2
+    from huggingface_hub.utils import _http
+
+    def limited() -> httpx2.Client:
+        client = _http.default_client_factory()
+        client.timeout = httpx2.Timeout(STALLED_S, connect=30, pool=None)
+        return client
+
+    if _http._GLOBAL_CLIENT_FACTORY is _http.default_client_factory:
+        _http.set_client_factory(limited)
 
 
 def _passes(err: Exception) -> bool:

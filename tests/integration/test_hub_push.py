@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from huggingface_hub import DatasetCard, ModelCard
+from huggingface_hub import DatasetCard, ModelCard, set_client_factory
+from huggingface_hub.utils._http import default_client_factory
 
 from db.connect import open_database
 from exports.formats import SetWriter, read_rows
@@ -279,6 +280,21 @@ def test_an_upload_that_is_cut_once_is_sent_again_at_once(tmp_path: Path, hub: H
     cuts = iter([Fault(after_bytes=100)])
     hub.fault = lambda method, path: next(cuts, None) if method == "PUT" else None
     send(write(tmp_path, file_format="parquet"), hub)
+    assert there(hub) == contents(tmp_path)
+    assert waits == [1]
+
+
+def test_a_connection_that_stands_still_is_given_up(
+    tmp_path: Path, hub: HubServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exports.hub.remote.STALLED_S", 0.3)
+    set_client_factory(default_client_factory)
+    hold = threading.Event()
+    stalls = iter([Fault(hold=hold)])
+    hub.fault = lambda method, path: next(stalls, None) if method == "PUT" else None
+    send(write(tmp_path, file_format="parquet"), hub)
+    hold.set()
+    set_client_factory(default_client_factory)
     assert there(hub) == contents(tmp_path)
     assert waits == [1]
 
