@@ -133,8 +133,26 @@ def _model_contents(folder: Path, repo_id: str) -> Contents:
             files[name] = hashed(found)
     readme = folder / README
     if not readme.is_file() or MARK in readme.read_text(encoding="utf-8", errors="replace"):
-        files[README] = _made(model_card(folder, model, repo_id=repo_id).encode())
+        text = model_card(folder, model, repo_id=repo_id, datasets=_pushed_sets(model))
+        files[README] = _made(text.encode())
     return Contents("model", dict(sorted(files.items())), model={**model, "kind": kind})
+
+
+def _pushed_sets(model: Mapping[str, Any]) -> list[str]:
+    """Repositories that hold the set which a model was trained on, where that is still here and unchanged."""
+    data = Path(str(model.get("data") or ""))
+    manifest = data / NAME
+    if not manifest.is_file() or hashed(manifest).sha256 != model.get("data_sha256"):
+        return []
+    mark = hashed(manifest)
+    places = [
+        key.rpartition("@")[0] for key, known in read_state(data).items() if known.files.get(NAME) in _marks(mark)
+    ]
+    return sorted({"/".join(place.rsplit("/", 2)[1:]) for place in places})
+
+
+def _marks(file: LocalFile) -> tuple[str, str]:
+    return file.sha256, file.git_oid
 
 
 def hashed(path: Path) -> LocalFile:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _RESULTS = "best_of_n.json"
 
 
-def model_card(folder: Path, model: Mapping[str, Any], *, repo_id: str) -> str:
+def model_card(folder: Path, model: Mapping[str, Any], *, repo_id: str, datasets: Sequence[str] = ()) -> str:
     """Writes the card of a folder that the trainer wrote.
 
     Args:
         folder: Of the model; results of `stepmark evaluate` that stand in it are told.
         model: What its `stepmark.json` says.
         repo_id: Where it is loaded from.
+        datasets: Repositories of the set that it was trained on.
     """
     kind = str(model["kind"])
     title, meaning, task = _KINDS.get(kind, (f"{kind} reward model", "how good a solution is", "text-classification"))
@@ -33,6 +34,8 @@ def model_card(folder: Path, model: Mapping[str, Any], *, repo_id: str) -> str:
     head = ["---", "library_name: transformers", f"pipeline_tag: {task}"]
     if is_published:
         head.append(f"base_model: {json.dumps(base)}")
+    if datasets:
+        head += ["datasets:", *(f"- {json.dumps(name)}" for name in datasets)]
     head += ["tags:", "- reward-model", "- stepmark", f"- {title.replace(' ', '-').lower()}", "---"]
     named = base if is_published else f"{Path(base).name} (a model of a folder)" if base else "not told"
     if model.get("base_sha256"):
@@ -46,7 +49,8 @@ def model_card(folder: Path, model: Mapping[str, Any], *, repo_id: str) -> str:
         f"A {title}: it says {meaning}. Trained by stepmark {_version(model, 'stepmark')}.",
         "",
         f"- base model: {named}",
-        f"- training set: the one whose `manifest.json` has the SHA-256 `{model.get('data_sha256', 'not told')}`",
+        f"- training set: the one whose `manifest.json` has the SHA-256 `{model.get('data_sha256', 'not told')}`"
+        + "".join(f", pushed as `{name}`" for name in datasets),
         f"- parameters: {model.get('n_parameters', 'not told')}; rows up to {model.get('max_length', '?')} tokens",
         f"- weights laid out as: {model.get('layout', 'not told')}",
         "",

@@ -1,5 +1,6 @@
 """Sets and models to the Hub and back, by the real clients against a server that speaks the Hub's protocol."""
 
+import hashlib
 import io
 import json
 import os
@@ -517,6 +518,25 @@ def test_a_reward_model_goes_there_and_back_with_a_card(trained: Path, tmp_path:
     hub.create("owner/other", "model")
     with pytest.raises(InputError, match=r"holds no stepmark\.json: it is no reward model"):
         plan_pull("owner/other", tmp_path / "x", kind="model", endpoint=hub.url)
+
+
+def test_a_model_names_its_training_set_where_that_was_pushed(tmp_path: Path, hub: HubServer) -> None:
+    data, model = write(tmp_path / "set"), tmp_path / "model"
+    model.mkdir()
+    told = {"kind": "prm", "base_model": "owner/base", "data": str(data)}
+    told["data_sha256"] = hashlib.sha256((data / "manifest.json").read_bytes()).hexdigest()
+    (model / "stepmark.json").write_text(json.dumps(told))
+
+    def named() -> dict[str, Any]:
+        send(model, hub, "owner/prm")
+        data = ModelCard(hub.files("owner/prm", "model")["README.md"].decode()).data
+        return {"datasets": data.datasets, "base_model": data.base_model}
+
+    assert named() == {"datasets": None, "base_model": "owner/base"}
+    send(data, hub)
+    assert named() == {"datasets": [REPO], "base_model": "owner/base"}
+    send(write(data, rows=PRM[:20]), hub)
+    assert named() == {"datasets": None, "base_model": "owner/base"}, "it is another set by now"
 
 
 @pytest.mark.parametrize("name", ["prm", "served", "orm", "bt"])
