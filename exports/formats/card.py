@@ -239,18 +239,23 @@ def _section(name: str, entry: ConfigEntry) -> list[str]:
     dropped = ", ".join(f"{count} {reason}" for reason, count in entry.counts["dropped"].items()) or "none"
     lines += ["", f"Read {entry.counts['read']}, kept {entry.counts['kept']}, dropped: {dropped}.", ""]
     lines += ["| source | rows |", "|---|---|"]
-    lines += [f"| {source} | {count} |" for source, count in entry.sources.items()]
+    lines += [f"| {_cell(source)} | {count} |" for source, count in entry.sources.items()]
     lines += ["", "| licence | rows |", "|---|---|"]
-    lines += [f"| {licence} | {count} |" for licence, count in entry.licences.items()]
+    lines += [f"| {_cell(licence)} | {count} |" for licence, count in entry.licences.items()]
     lines += ["", *_labels(entry), *_lengths(entry), *_example(name, entry)]
     if entry.guidelines:
         lines += ["Labelled under the rules: " + ", ".join(entry.guidelines) + ".", ""]
     if entry.agreement:
         measures = ", ".join(f"{measure} {value:.3f}" for measure, value in entry.agreement.items())
         lines += [f"Agreement of the labellers: {measures}.", ""]
-    given = {key: value for key, value in entry.query.items() if value not in (None, False, [], ())}
-    told = ", ".join(f"`{key}={_scalar_or_json(value)}`" for key, value in given.items())
+    given = {key: value for key, value in entry.query.items() if value is not None and value is not False}
+    told = ", ".join(f"`{key}={_scalar_or_json(value)}`" for key, value in given.items() if value not in ([], ()))
     return [*lines, "Flags: " + (told or "none") + ".", ""]
+
+
+def _cell(text: str) -> str:
+    """A text in a table."""
+    return " ".join(text.split()).replace("|", r"\|")
 
 
 def _title(name: str) -> str:
