@@ -98,8 +98,9 @@ def _lightman(row: Row, about: About, options: LayoutOptions, left_out: Counter[
     token = _token(row, options, "<|prm_label|>")
     steps, answer, labels = _parted(row)
     (facts,) = about.solutions
-    if answer is None and facts.answer is not None and steps == list(facts.steps):
-        # Every step is labelled and the outcome is not known: the answer stands there, its tag is not trained on.
+    is_whole = steps == list(facts.steps) and min(labels) >= options.threshold
+    if answer is None and facts.answer is not None and is_whole:
+        # All steps are right and the outcome is not known: the answer stands there, its tag is not trained on.
         answer, labels = facts.answer, [*labels, MASKED]
     lines = [row["prompt"], *(f"Step: {number}: {step}{token}" for number, step in enumerate(steps, start=1))]
     text = "\n".join(lines)
@@ -253,7 +254,7 @@ LAYOUTS = (
             Column("text", "text", "the problem, and a line for each step with the step token at its end"),
             _labels_or("ints", "for each step token 1 or 0; -100 for an answer whose outcome is not known", columns),
         ),
-        heeds=("step_token",),
+        heeds=("step_token", "threshold"),
         step_token="<|prm_label|>",
         needs_solutions=True,
     ),

@@ -46,10 +46,16 @@ def prm(
     from exports.queries.alternative_rows import with_alternatives
     from exports.queries.prm800k_rows import prm800k_set
     from exports.queries.prm_rows import PrmOptions, prm_set
+    from stepmark.errors import SettingsError
 
     annotators = tuple(labellers.annotator)
     kinds = tuple(map(str, labellers.annotator_kind))
     if format == "prm800k":
+        if (neutral, after_first_error, by, alternatives) != ("positive", "stop", "each", "chosen-path"):
+            raise SettingsError(
+                "prm800k holds all ratings as they were given, each labeller's apart; leave out --neutral, "
+                "--after-first-error, --labellers and --alternatives"
+            )
         wanted = prm800k_set(rows.selection(), annotators=annotators, annotator_kinds=kinds)
         writing.write(wanted, format, marks)
         return
