@@ -118,7 +118,7 @@ def _processbench(row: Row, about: About, options: LayoutOptions, left_out: Coun
     return {
         "id": facts.key,
         "generator": facts.generator or "unknown",
-        "problem": row["prompt"],
+        "problem": facts.statement,
         "steps": list(facts.extra.get("steps", facts.steps)),
         "final_answer_correct": facts.outcome,
         "label": marks.index(False) if False in marks else -1,
@@ -128,13 +128,14 @@ def _processbench(row: Row, about: About, options: LayoutOptions, left_out: Coun
 def _prmbench(row: Row, about: About, options: LayoutOptions, left_out: Counter[str]) -> dict[str, Any]:
     (facts,) = about.solutions
     marks = _of_all_steps(row, facts, options, left_out, up_to_first_error=False)
+    kind = facts.extra.get("classification")
     return {
-        "idx": facts.key,
+        "idx": facts.key if kind is None else facts.key.removesuffix(f"/{kind}"),
         "question": row["prompt"],
         "modified_question": row["prompt"],
-        "modified_process": list(facts.steps),
+        "modified_process": list(facts.extra.get("modified_process", facts.steps)),
         "error_steps": [number for number, is_right in enumerate(marks, start=1) if not is_right],
-        "classification": facts.extra.get("classification") or "unclassified",
+        "classification": kind or "unclassified",
     }
 
 
