@@ -86,8 +86,11 @@ def right_ones() -> TrainingSet:
     return sft_set(EVERY, SftOptions(prompt="plain"))
 
 
+OTHERS = {"other_annotator": 6}
+JUDGES = {"other_annotator_kind": 1}
 ORM = {"dropped": {"duplicate": 1, "outcome_unknown": 1}}
 TIE = {"tie": 1}
+CHOICES = TIE | JUDGES
 LEFT_OUT = {"margins_left_out": 1}
 CRITIQUES = {"dropped": {"no_prompt_for_kind": 1, "refuted": 1, "unconfirmed": 1, "unreadable": 1}}
 CRITIQUE_PAIRS = {
@@ -101,17 +104,19 @@ CRITIQUE_PAIRS = {
 RIGHT = {"dropped": {"duplicate": 1, "outcome_unknown": 1, "wrong": 2}}
 
 CASES: dict[str, Case] = {
-    "prm_trl": Case("prm", "trl", prm, 4),
-    "prm_openrlhf": Case("prm", "openrlhf", prm, 4),
-    "prm_math-shepherd": Case("prm", "math-shepherd", prm, 4),
-    "prm_rlhflow": Case("prm", "rlhflow", prm, 4),
-    "prm_qwen": Case("prm", "qwen", prm, 4),
-    "prm_lightman": Case("prm", "lightman", prm, 4),
-    "prm_processbench": Case("prm", "processbench", prm, 4, {"outcome_unknown": 1}),
-    "prm_prmbench": Case("prm", "prmbench", lambda: prm(after_first_error="all"), 4, {"steps_unlabelled": 1}),
+    "prm_trl": Case("prm", "trl", prm, 10, OTHERS),
+    "prm_openrlhf": Case("prm", "openrlhf", prm, 10, OTHERS),
+    "prm_math-shepherd": Case("prm", "math-shepherd", prm, 10, OTHERS),
+    "prm_rlhflow": Case("prm", "rlhflow", prm, 10, OTHERS),
+    "prm_qwen": Case("prm", "qwen", prm, 10, OTHERS),
+    "prm_lightman": Case("prm", "lightman", prm, 10, OTHERS),
+    "prm_processbench": Case("prm", "processbench", prm, 10, OTHERS | {"outcome_unknown": 1}),
+    "prm_prmbench": Case(
+        "prm", "prmbench", lambda: prm(after_first_error="all"), 10, OTHERS | {"steps_unlabelled": 1}
+    ),
     "prm_prm800k": Case("prm", "prm800k", lambda: prm800k_set(EVERY, annotators=TWO), 4),
     "prm_alternatives": Case(
-        "prm", "trl", lambda: with_alternatives(prm(), annotators=TWO), 6, more={"rows_of_alternatives": 2}
+        "prm", "trl", lambda: with_alternatives(prm(), annotators=TWO), 12, OTHERS, more={"rows_of_alternatives": 2}
     ),
     "orm_trl": Case("orm", "trl", lambda: orm_set(EVERY), 6, **ORM),
     "orm_trl-chat": Case("orm", "trl-chat", lambda: orm_set(EVERY), 6, **ORM),
@@ -121,15 +126,17 @@ CASES: dict[str, Case] = {
     "best_of_n_rewardbench2": Case(
         "best_of_n", "rewardbench2", lambda: best_of_n_set(EVERY), 2, more={"solutions_without_outcome": 1}
     ),
-    "preference_trl": Case("preference", "trl", choices, 3, TIE),
-    "preference_trl-chat": Case("preference", "trl-chat", choices, 3, TIE),
-    "preference_trl-implicit": Case("preference", "trl-implicit", choices, 3, TIE),
-    "preference_openrlhf": Case("preference", "openrlhf", choices, 3, TIE),
-    "preference_llamafactory": Case("preference", "llamafactory", choices, 3, TIE, LEFT_OUT),
-    "preference_axolotl": Case("preference", "axolotl", choices, 3, TIE, LEFT_OUT),
-    "preference_rewardbench": Case("preference", "rewardbench", choices, 3, TIE, LEFT_OUT),
-    "preference_rewardbench2": Case("preference", "rewardbench2", choices, 3, TIE, LEFT_OUT),
-    "preference_judge": Case("preference", "trl", lambda: choices(annotator_kinds=("model",)), 1),
+    "preference_trl": Case("preference", "trl", choices, 4, CHOICES),
+    "preference_trl-chat": Case("preference", "trl-chat", choices, 4, CHOICES),
+    "preference_trl-implicit": Case("preference", "trl-implicit", choices, 4, CHOICES),
+    "preference_openrlhf": Case("preference", "openrlhf", choices, 4, CHOICES),
+    "preference_llamafactory": Case("preference", "llamafactory", choices, 4, CHOICES, LEFT_OUT),
+    "preference_axolotl": Case("preference", "axolotl", choices, 4, CHOICES, LEFT_OUT),
+    "preference_rewardbench": Case("preference", "rewardbench", choices, 4, CHOICES, LEFT_OUT),
+    "preference_rewardbench2": Case("preference", "rewardbench2", choices, 4, CHOICES, LEFT_OUT),
+    "preference_judge": Case(
+        "preference", "trl", lambda: choices(annotator_kinds=("model",)), 4, {"other_annotator_kind": 3}
+    ),
     "preference_scores": Case("preference", "trl", lambda: derived("scores", reward_model="orm-1"), 4, TIE),
     "preference_shared-prefix": Case("preference", "trl", lambda: derived("shared-prefix"), 1),
     "preference_alternatives": Case("preference", "trl", lambda: derived("alternatives"), 1),

@@ -101,6 +101,20 @@ CONFIGS: Mapping[str, tuple[Column, ...]] = {
 """The columns of each config; a preference set may have `margin` after them, labels of `prm` may be floats."""
 
 
+TRACE = (
+    Column("problem_ids", "ints", "the problem; of critiques on a variant, both"),
+    Column("solution_ids", "ints", "in the order of the row"),
+    Column("annotation_ids", "ints", "the labels from which the target follows"),
+    Column("annotators", "texts", "who gave them, by pseudonym unless names were asked for"),
+    Column("critique_ids", "ints", "critiques in the row"),
+    Column("run_ids", "ints", "runs that sampled or valued what is in the row"),
+    Column("sources", "texts", "the sources of imported solutions"),
+    Column("licence", "text", "of solutions and problem together; null where it is not known"),
+    Column("rule", "text", "what made the target"),
+)
+"""The columns of trace files, whose rows say where the rows of a split come from: one for one, in the same order."""
+
+
 def arrow_schema(columns: tuple[Column, ...]) -> Any:
     """The columns as a pyarrow schema."""
     import pyarrow as pa

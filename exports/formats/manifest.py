@@ -49,6 +49,8 @@ class ConfigEntry:
     splits: dict[str, list[FileEntry]] = field(default_factory=dict)
     aside: dict[str, list[FileEntry]] = field(default_factory=dict)
     """Files that are no split: `ties`, `dataset_info`."""
+    trace: dict[str, list[FileEntry]] = field(default_factory=dict)
+    """Of each split, the files that say where its rows come from; empty where none were asked for."""
 
 
 @dataclass(slots=True)
@@ -89,8 +91,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def _config(entry: dict[str, Any]) -> ConfigEntry:
-    for part in ("splits", "aside"):
-        entry[part] = {name: [FileEntry(**file) for file in found] for name, found in entry[part].items()}
+    for part in ("splits", "aside", "trace"):
+        entry[part] = {name: [FileEntry(**file) for file in found] for name, found in entry.get(part, {}).items()}
     return ConfigEntry(**entry)
 
 

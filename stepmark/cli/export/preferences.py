@@ -45,18 +45,15 @@ class Pairs:
         from exports.queries.preference_rows import PreferenceOptions, preference_set
         from stepmark.errors import SettingsError
 
-        annotators = tuple(labellers.annotator)
-        kinds = tuple(map(str, labellers.annotator_kind))
         if self.origin in ("scores", "shared-prefix", "alternatives"):
             derived = DerivedPairOptions(
                 origin=self.origin,
                 text=text,
                 reward_model=self.reward_model,
                 tie=self.tie,
-                annotators=annotators,
-                annotator_kinds=kinds,
                 max_pairs_per_problem=self.max_pairs_per_problem,
                 seed=self.seed,
+                **labellers.names(f"--from {self.origin}"),
             )
             return derived_pair_set(rows.selection(), derived)
         if self.reward_model is not None:
@@ -64,10 +61,9 @@ class Pairs:
         options = PreferenceOptions(
             origin=self.origin,
             text=text,
-            annotators=annotators,
-            annotator_kinds=kinds,
             max_pairs_per_problem=self.max_pairs_per_problem,
             seed=self.seed,
+            **labellers.filter(),
         )
         return preference_set(rows.selection(), options)
 

@@ -31,9 +31,33 @@ def prm(
         Literal["stop", "all"], typer.Option(help="End a row at its first wrong step, or keep all that was labelled.")
     ] = "stop",
     by: Annotated[
-        Literal["each", "majority"],
-        typer.Option("--labellers", help="A row for each labeller, or one by their majority."),
+        Literal["each", "majority", "share", "dawid-skene"],
+        typer.Option(
+            "--labellers",
+            help="A row for each labeller; or one by their majority, by the share of them, or by the posterior of "
+            "Dawid and Skene's model.",
+        ),
     ] = "each",
+    target: Annotated[
+        Literal["hard", "soft"], typer.Option(help="Labels that are true or false, or probabilities.")
+    ] = "hard",
+    rollouts: Annotated[
+        int | None,
+        typer.Option(metavar="RUN", help="Take the values that this run of rollouts found, in the place of labels."),
+    ] = None,
+    unjudged: Annotated[
+        Literal["end", "mask"],
+        typer.Option(help="A step without a label ends the row before it, or has null for a label."),
+    ] = "end",
+    repaired: Annotated[
+        Literal["wrong", "go-on", "neutral", "right"],
+        typer.Option(
+            help="A wrong step that a later one mends: wrong; wrong, but not the row's end; neutral; right."
+        ),
+    ] = "wrong",
+    without_unsure: Annotated[
+        bool, typer.Option("--without-unsure", help="No labels of which the labeller was unsure.")
+    ] = False,
     answer_segment: Annotated[
         bool, typer.Option(help="End solutions without a wrong step in their answer, labelled with the outcome.")
     ] = True,
@@ -48,26 +72,30 @@ def prm(
     from exports.queries.prm_rows import PrmOptions, prm_set
     from stepmark.errors import SettingsError
 
-    annotators = tuple(labellers.annotator)
-    kinds = tuple(map(str, labellers.annotator_kind))
+    if rollouts is not None and (labellers != Labellers() or by != "each"):
+        raise SettingsError("values of rollouts are no labeller's: leave out what chooses labels, or --rollouts")
     if format == "prm800k":
         if (neutral, after_first_error, by, alternatives) != ("positive", "stop", "each", "chosen-path"):
             raise SettingsError(
                 "prm800k holds all ratings as they were given, each labeller's apart; leave out --neutral, "
                 "--after-first-error, --labellers and --alternatives"
             )
-        wanted = prm800k_set(rows.selection(), annotators=annotators, annotator_kinds=kinds)
+        wanted = prm800k_set(rows.selection(), **labellers.names("prm800k"))
         writing.write(wanted, format, marks)
         return
     options = PrmOptions(
         neutral=neutral,
         after_first_error=after_first_error,
-        annotators=annotators,
-        annotator_kinds=kinds,
         labellers=by,
+        target=target,
+        rollouts_run=rollouts,
+        unjudged=unjudged,
+        repaired=repaired,
+        without_unsure=without_unsure,
         answer_segment=answer_segment,
+        **labellers.filter(),
     )
     wanted = prm_set(rows.selection(), options)
     if alternatives == "rows":
-        wanted = with_alternatives(wanted, neutral=neutral, annotators=annotators, annotator_kinds=kinds)
+        wanted = with_alternatives(wanted, neutral=neutral, **labellers.names("--alternatives rows"))
     writing.write(wanted, format, marks)
