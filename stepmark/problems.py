@@ -67,7 +67,12 @@ def statement_hash(text: str) -> str:
     >>> statement_hash("What is 2 + 2?")
     '38d46ad3618826cf660df542bcf13a3b'
     """
-    return _hash(normalise_statement(text))
+    return normalised_hash(normalise_statement(text))
+
+
+def normalised_hash(normalised: str) -> str:
+    """The identity of a problem, from its normalised statement."""
+    return _hash(normalised)
 
 
 def masked_signature(text: str) -> str:
