@@ -45,6 +45,7 @@ def dawid_skene(
     category: Ints,
     n_categories: int,
     *,
+    times: Ints | None = None,
     smoothing: float = 1.0,
     tolerance: float = 1e-9,
     max_rounds: int = 1000,
@@ -78,6 +79,7 @@ def dawid_skene(
         labeller: Of each label.
         category: The label.
         n_categories: `K`.
+        times: How often each item occurs (`I`), for items that stand for many alike; once, where not given.
         smoothing: Imagined labels of each category, 0 or more.
         tolerance: More than 0.
         max_rounds: At least 1.
@@ -92,7 +94,8 @@ def dawid_skene(
             "they must be at least 0, above 0, and at least 1"
         )
     n_labellers = int(labeller.max()) + 1
-    patterns = _Patterns(item, labeller * n_categories + category)
+    patterns = _Patterns(item, labeller * n_categories + category, times)
+    n_labels = len(item) if times is None else int(times[item].sum())
     n_cells = n_labellers * n_categories
     imagined = smoothing * np.where(np.eye(n_categories), _RIGHT, (1 - _RIGHT) / (n_categories - 1))
     posteriors = patterns.shares(n_categories)
@@ -119,7 +122,7 @@ def dawid_skene(
         likelihood = float(evidence @ patterns.times)
         if smoothing:
             likelihood += float((imagined * log_confusions).sum())
-        is_converged = bool(found) and likelihood - found[-1] < tolerance * len(item)
+        is_converged = bool(found) and likelihood - found[-1] < tolerance * n_labels
         found.append(likelihood)
     return DawidSkene(posteriors[patterns.of_item], prior, confusions, tuple(found), is_converged)
 
@@ -145,21 +148,23 @@ def _check(item: Ints, labeller: Ints, category: Ints, n_categories: int) -> Non
 class _Patterns:
     """Items with the same labels by the same labellers are one pattern: the fit works on patterns, not on items."""
 
-    def __init__(self, item: Ints, cell: Ints) -> None:
+    def __init__(self, item: Ints, cell: Ints, item_times: Ints | None = None) -> None:
         order = np.lexsort([cell, item])
         item, cell = item[order], cell[order]
         starts = np.flatnonzero(np.append(True, item[1:] != item[:-1]))
         sizes = np.diff(np.append(starts, len(item)))
         self.of_item = np.zeros(len(sizes), dtype=np.int64)
+        weights = np.ones(len(sizes), dtype=np.int64) if item_times is None else item_times
         cells, times, lengths, n = [], [], [], 0
         for size in np.unique(sizes):
             chosen = np.flatnonzero(sizes == size)
             rows = cell[starts[chosen][:, None] + np.arange(size)]
-            distinct, place, count = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-            self.of_item[chosen] = n + place.reshape(-1)
+            distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
+            place = inverse.reshape(-1)
+            self.of_item[chosen] = n + place
             n += len(distinct)
             cells.append(distinct.reshape(-1))
-            times.append(count)
+            times.append(np.bincount(place, weights=weights[chosen], minlength=len(distinct)))
             lengths.append(np.full(len(distinct), size))
         self.cell = np.concatenate(cells)
         """Labeller and category of each label of the patterns, pattern by pattern."""

@@ -111,8 +111,10 @@ def render_segments(steps: Sequence[str], answer: str | None) -> list[str]:
     >>> render_segments(["9 + 7 = 16"], "16")
     ['Step 1: 9 + 7 = 16', '# Answer\n\n16']
     """
-    segments = [render_step(index, step) for index, step in enumerate(steps)]
-    return segments if answer is None else [*segments, render_answer(answer)]
+    segments = [f"Step {number}: {step}" for number, step in enumerate(steps, start=1)]  # a call each costs twice
+    if answer is not None:
+        segments.append(render_answer(answer))
+    return segments
 
 
 def render_solution(steps: Sequence[str], answer: str | None) -> str:

@@ -6,11 +6,12 @@ one `\n` after each row: the same rows are the same bytes on every machine. Parq
 
 import errno
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+import orjson
 
 from stepmark.errors import InputError, JobError, LimitReached
 
@@ -121,7 +122,7 @@ def json_line(row: Mapping[str, Any]) -> bytes:
     >>> json_line({"prompt": "9 × 7?", "labels": [True, False]}).decode()
     '{"prompt":"9 × 7?","labels":[true,false]}\n'
     """
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read_shard(path: Path) -> Iterator[dict[str, Any]]:
@@ -146,7 +147,7 @@ def read_shard(path: Path) -> Iterator[dict[str, Any]]:
         with path.open("rb") as file:
             for line in file:
                 number += 1
-                row = json.loads(line)
+                row = orjson.loads(line)
                 if not isinstance(row, dict):
                     raise ValueError("not an object")
                 yield row

@@ -1,12 +1,14 @@
 """A training set on disk: `FOLDER/CONFIG/SPLIT-00000-of-0000N.jsonl`, the dataset card, and the manifest.
 
 Several sets (configs) share a folder. Rows go to `.partial` files first; the set that was there stays whole until
-the new one is complete.
+the new one is complete. Where asked for, `FOLDER/trace/CONFIG/` holds a file for each of a split's, whose rows say
+where the split's rows come from; loaders do not see them.
 """
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,21 +17,28 @@ from typing import Any, Self
 
 from stepmark.errors import InputError, JobError, SettingsError
 
-from .card import MARK, card
-from .columns import CONFIGS, Column
+from .card import MARK, card, kept_values
+from .columns import CONFIGS, TRACE, Column
 from .files import FileFormat, ShardWriter, disk_errors, open_shard, read_shard, sha256_of
 from .manifest import NAME, ConfigEntry, FileEntry, Manifest, read_manifest, write_whole
+from .statistics import RowStatistics
 
 ROWS_PER_SHARD = 100_000
 
-_OURS = re.compile(r"\w+-\d{5}-of-\d{5}\.(jsonl|parquet)|\w+-\d{5}\.partial")
+TRACE_FOLDER = "trace"
+
+DESCRIPTION = "dataset_info.json"
+"""A description of a config for its reader, which some layouts have."""
+
+_OURS = re.compile(r"\w+-\d{5}-of-\d{5}\.(jsonl|parquet)|\w+-\d{5}\.partial|dataset_info\.json")
 _SPLIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(slots=True)
 class _Part:
-    """The shards of a split, or of a file that stands aside."""
+    """The shards of a split, of its trace, or of a file that stands aside."""
 
+    folder: Path
     columns: tuple[Column, ...]
     done: list[tuple[Path, int]] = field(default_factory=list)
     current: ShardWriter | None = None
@@ -63,15 +72,29 @@ class SetWriter:
         self.rows_per_shard = rows_per_shard
         self._parts: dict[str, _Part] = {}
         self._aside: dict[str, _Part] = {}
+        self._trace: dict[str, _Part] = {}
+        self._statistics = RowStatistics(self.columns)
         _check_folder(folder, config, file_format, overwrite=overwrite)
-        self._made = [path for path in (self._dir, folder) if not path.exists()]
+        own = (self._trace_dir, self._trace_dir.parent, self._dir, folder)
+        self._made = [path for path in own if not path.exists()]
         with disk_errors(folder):
             self._dir.mkdir(parents=True, exist_ok=True)
-        _remove(self._dir, "*.partial")
+        self._remove("*.partial")
 
     @property
     def _dir(self) -> Path:
         return self.folder / self.config
+
+    @property
+    def _trace_dir(self) -> Path:
+        return self.folder / TRACE_FOLDER / self.config
+
+    def _all_parts(self) -> list[_Part]:
+        return [*self._parts.values(), *self._trace.values(), *self._aside.values()]
+
+    def _remove(self, pattern: str) -> None:
+        for folder in (self._dir, self._trace_dir):
+            _remove(folder, pattern)
 
     def __enter__(self) -> Self:
         return self
@@ -79,34 +102,46 @@ class SetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for part in (*self._parts.values(), *self._aside.values()):
+        for part in self._all_parts():
             if part.current is not None:
                 # The file is thrown away; what keeps it from closing has been said already.
                 with suppress(JobError):
                     part.current.close()
-        _remove(self._dir, "*.partial")
+        self._remove("*.partial")
         for folder in self._made:
-            if not any(folder.iterdir()):
+            if folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()
 
-    def write(self, split: str, row: Mapping[str, Any]) -> None:
-        """Adds a row to a split."""
-        if not _SPLIT_NAME.fullmatch(split):
+    def write(self, split: str, row: Mapping[str, Any], trace: Mapping[str, Any] | None = None) -> None:
+        """Adds a row to a split, with what its trace says (the columns `TRACE`); all rows have a trace, or none."""
+        if split not in self._parts and not _SPLIT_NAME.fullmatch(split):
             raise SettingsError(f"{split!r} is no name for a split; use letters, digits and _")
-        self._write(self._parts, split, self.columns, row)
+        self._write(self._parts, self._dir, split, self.columns, row)
+        self._statistics.add(split, row)
+        if trace is not None:
+            self._write(self._trace, self._trace_dir, split, TRACE, trace)
 
     def write_aside(self, name: str, columns: tuple[Column, ...], row: Mapping[str, Any]) -> None:
         """Adds a row to a file that is no split."""
-        self._write(self._aside, name, columns, row)
+        self._write(self._aside, self._dir, name, columns, row)
 
-    def _write(self, parts: dict[str, _Part], name: str, columns: tuple[Column, ...], row: Mapping[str, Any]) -> None:
+    def _write(
+        self,
+        parts: dict[str, _Part],
+        folder: Path,
+        name: str,
+        columns: tuple[Column, ...],
+        row: Mapping[str, Any],
+    ) -> None:
         part = parts.get(name)
         if part is None:
-            part = parts[name] = _Part(columns)
+            with disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            part = parts[name] = _Part(folder, columns)
         if part.current is not None and part.current.n_rows >= self.rows_per_shard:
             _close(part)
         if part.current is None:
-            part.current_path = self._dir / f"{name}-{len(part.done):05d}.partial"
+            part.current_path = folder / f"{name}-{len(part.done):05d}.partial"
             part.current = open_shard(part.current_path, part.columns, self.file_format)
         part.current.write(row)
 
@@ -119,10 +154,26 @@ class SetWriter:
         counts: dict[str, Any],
         licences: Mapping[str, int] | None = None,
         sources: Mapping[str, int] | None = None,
+        guidelines: Iterable[str] = (),
+        agreement: Mapping[str, float] | None = None,
         split_order: tuple[str, ...] = ("train", "validation", "test"),
+        beside: Callable[[Mapping[str, Sequence[str]]], Mapping[str, Any]] | None = None,
     ) -> bytes:
-        """Puts the files in place, writes the card, then the manifest, whose bytes it returns."""
-        for part in (*self._parts.values(), *self._aside.values()):
+        """Puts the files in place, writes the card, then the manifest, whose bytes it returns.
+
+        Args:
+            version: Of stepmark.
+            format: Layout of the rows.
+            query: The flags that made the set.
+            counts: `read`, `kept`, `dropped` by reason, and what else was counted.
+            licences: Rows by licence.
+            sources: Rows by source.
+            guidelines: Versions of the rules that the labels were made under, where they are known.
+            agreement: How far the labellers agree, by measure, where it was measured.
+            split_order: Order of the splits in card and manifest.
+            beside: Makes the description of the set for its reader, of the names of each split's files.
+        """
+        for part in self._all_parts():
             _close(part)
         manifest = read_manifest(self.folder) or Manifest(version)
         if self.config in manifest.configs:
@@ -132,7 +183,8 @@ class SetWriter:
             else:
                 with disk_errors(self.folder / NAME):
                     (self.folder / NAME).unlink()
-        _remove(self._dir, "*-of-*")
+        self._remove("*-of-*")
+        _remove(self._dir, DESCRIPTION)
         order = {name: index for index, name in enumerate(split_order)}
         names = sorted(self._parts, key=lambda name: (order.get(name, len(order)), name))
         manifest.stepmark_version = version
@@ -146,19 +198,39 @@ class SetWriter:
             sources=dict(sorted((sources or {}).items())),
             splits={name: self._placed(name, self._parts[name]) for name in names},
             aside={name: self._placed(name, part) for name, part in sorted(self._aside.items())},
+            trace={name: self._placed(name, self._trace[name]) for name in names if name in self._trace},
+            labels=self._statistics.labels(),
+            lengths=self._statistics.lengths(),
+            example=self._statistics.example(names),
+            guidelines=sorted(guidelines),
+            agreement=dict(sorted((agreement or {}).items())),
         )
-        write_whole(self.folder / "README.md", card(manifest).encode())
+        if beside is not None:
+            self._describe(manifest.configs[self.config], beside)
+        readme = self.folder / "README.md"
+        write_whole(readme, card(manifest, kept=kept_values(readme)).encode())
         content = manifest.as_json()
         write_whole(self.folder / NAME, content)
         return content
 
+    def _describe(
+        self, entry: ConfigEntry, beside: Callable[[Mapping[str, Sequence[str]]], Mapping[str, Any]]
+    ) -> None:
+        names = {split: [file.path.partition("/")[2] for file in files] for split, files in entry.splits.items()}
+        described = beside(names)
+        path = self._dir / DESCRIPTION
+        write_whole(path, json.dumps(described, ensure_ascii=False, indent=2).encode() + b"\n")
+        file = FileEntry(f"{self.config}/{DESCRIPTION}", len(described), path.stat().st_size, sha256_of(path))
+        entry.aside["dataset_info"] = [file]
+
     def _placed(self, name: str, part: _Part) -> list[FileEntry]:
         entries = []
         for index, (partial, n_rows) in enumerate(part.done):
-            path = self._dir / f"{name}-{index:05d}-of-{len(part.done):05d}.{self.file_format}"
+            path = part.folder / f"{name}-{index:05d}-of-{len(part.done):05d}.{self.file_format}"
             with disk_errors(path):
                 partial.replace(path)
-            entries.append(FileEntry(f"{self.config}/{path.name}", n_rows, path.stat().st_size, sha256_of(path)))
+            entry = path.relative_to(self.folder).as_posix()
+            entries.append(FileEntry(entry, n_rows, path.stat().st_size, sha256_of(path)))
         return entries
 
 
@@ -167,25 +239,45 @@ def read_rows(folder: Path, config: str, split: str, *, verify: bool = False) ->
 
     Args:
         folder: The exported folder.
-        config: `prm`, `orm`, `preference` or `best_of_n`.
+        config: `prm`, `orm`, `preference`, ...
         split: `train`, `validation`, ...
         verify: Hash each file before reading it, and refuse one that is not as it was written.
 
     Raises:
         InputError: The folder is no complete export, has no such config, or a file was changed.
     """
+    for entry in _entry(folder, config).splits.get(split, []):
+        path = _file(folder, entry)
+        if verify and sha256_of(path) != entry.sha256:
+            raise InputError(f"{path} is not as it was exported (its SHA-256 differs); export the set again")
+        yield from read_shard(path)
+
+
+def read_trace(folder: Path, config: str, split: str) -> Iterator[dict[str, Any]]:
+    """Reads where the rows of a split come from, in the order of `read_rows`; nothing where no trace was written.
+
+    Raises:
+        InputError: As `read_rows`.
+    """
+    entry = _entry(folder, config)
+    for file in entry.trace.get(split, []):
+        yield from read_shard(_file(folder, file))
+
+
+def _entry(folder: Path, config: str) -> ConfigEntry:
     manifest = read_manifest(folder)
     if manifest is None:
         raise InputError(f"{folder} holds no {NAME}: it is no exported set, or its export was interrupted")
     if config not in manifest.configs:
         raise InputError(f"{folder} holds no {config!r}; it has {', '.join(sorted(manifest.configs))}")
-    for entry in manifest.configs[config].splits.get(split, []):
-        path = folder / entry.path
-        if not path.is_file():
-            raise InputError(f"{path} is missing; export the set again")
-        if verify and sha256_of(path) != entry.sha256:
-            raise InputError(f"{path} is not as it was exported (its SHA-256 differs); export the set again")
-        yield from read_shard(path)
+    return manifest.configs[config]
+
+
+def _file(folder: Path, file: FileEntry) -> Path:
+    path = folder / file.path
+    if not path.is_file():
+        raise InputError(f"{path} is missing; export the set again")
+    return path
 
 
 def read_counts(folder: Path, config: str) -> Counter[str]:

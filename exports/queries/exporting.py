@@ -2,10 +2,12 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -13,16 +15,23 @@ from sqlalchemy.orm import Session
 import stepmark
 from db.connect import reading
 from db.exports import record_export
-from db.models import Solution
+from db.models import Annotator, Solution
+from db.secrets import pseudonyms
 from db.selection import check_sources
-from exports.formats.columns import CONFIGS, TIES
+from exports.formats.columns import CONFIGS, TIES, Column
 from exports.formats.files import FileFormat
+from exports.formats.layouts import About, CannotExpress, Layout, LayoutOptions, layout_of
 from exports.formats.sets import ROWS_PER_SHARD, SetWriter
-from stepmark.errors import InputError
+from stepmark.errors import InputError, SettingsError
 from stepmark.progress import Progress, silent
 from stepmark.splits import check_shares, split_of
 
-from .selection import Counts, TrainingSet
+from .balancing import Balance
+from .facts import with_facts
+from .guidelines import GuidelineVersions
+from .lengths import Lengths, with_lengths
+from .selection import UNKNOWN, Counts, SetRow, TrainingSet
+from .sieve import Sieve
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
@@ -38,6 +47,12 @@ class Target:
     split_seed: int = 0
     rows_per_shard: int = ROWS_PER_SHARD
     overwrite: bool = False
+    trace: Literal["pseudonyms", "names", "none"] = "pseudonyms"
+    """Files that say where each row comes from, with annotators under pseudonyms or names; or no such files."""
+    balance: bool = False
+    """Leave out rows so that no class of a split has more than its smallest one."""
+    lengths: Lengths | None = None
+    """Count the tokens of the rows."""
 
 
 @dataclass(slots=True)
@@ -57,31 +72,44 @@ class ExportReport:
 
 
 def export_set(
-    engine: sa.Engine, target: Target, wanted: TrainingSet, *, progress: Progress = silent
+    engine: sa.Engine,
+    target: Target,
+    wanted: TrainingSet,
+    *,
+    layout: Layout | None = None,
+    options: LayoutOptions | None = None,
+    progress: Progress = silent,
 ) -> ExportReport:
-    """Writes a training set (`prm_set`, `orm_set`, `best_of_n_set`, `preference_set`) into a folder.
+    """Writes a training set (`prm_set`, `orm_set`, `best_of_n_set`, `preference_set`, ...) into a folder.
+
+    Args:
+        engine: The database.
+        target: Where the set goes.
+        wanted: What its rows are.
+        layout: How the tool that it is for reads it (`layout_of`); None: the config's own.
+        options: What that tool is told.
+        progress: Called now and then.
 
     Raises:
         UserError: The folder cannot take the set, or nothing is left to write.
         LimitReached: The disk is full.
     """
     check_shares(target.shares)
+    if target.balance and wanted.class_of is None:
+        raise SettingsError(
+            f"the rows of {wanted.config} have no classes that could be balanced; leave out --balance"
+        )
+    layout, told = layout or layout_of(wanted.config), options or LayoutOptions()
+    query = {**asdict(wanted.selection), **wanted.flags, **_cut(target), **layout.options(told)}
     counts, splits, licences, sources = Counts(), Counter[str](), Counter[str](), Counter[str]()
-    query = {
-        **asdict(wanted.selection),
-        **wanted.flags,
-        "split": dict(target.shares),
-        "split_seed": target.split_seed,
-        "file_format": target.file_format,
-        "rows_per_shard": target.rows_per_shard,
-    }
+    name_of = None if target.trace == "none" else _names(engine, target)
     with _snapshot(engine) as session:
         columns = CONFIGS[wanted.config] if wanted.columns is None else wanted.columns(session)
     with (
         SetWriter(
             target.folder,
             wanted.config,
-            columns=columns,
+            columns=layout.columns(columns, told),
             file_format=target.file_format,
             rows_per_shard=target.rows_per_shard,
             overwrite=target.overwrite,
@@ -89,21 +117,26 @@ def export_set(
         _snapshot(engine) as session,
     ):
         check_sources(session, wanted.selection.sources)
-        for row in wanted.rows(session, columns, counts):
+        rows = _balanced_rows(session, target, wanted, columns, counts)
+        guidelines = GuidelineVersions(session)
+        for row, facts in with_facts(session, rows, are_needed=layout.needs_solutions):
             if row.is_aside:
                 writer.write_aside("ties", TIES, row.row)
                 continue
             split = split_of(row.family, target.shares, target.split_seed)
-            if split == "test" and row.trust == "majority":
-                # An answer that only most solutions give would measure agreement with them.
-                counts.dropped["silver_in_test"] += 1
+            n_written = splits.total()
+            try:
+                cells = layout.convert(row.row, About(n_written, split, row.source, facts), told, counts.more)
+            except CannotExpress as reason:
+                counts.dropped[str(reason)] += 1
                 continue
-            writer.write(split, row.row)
+            writer.write(split, cells, None if name_of is None else _trace(row, name_of))
+            guidelines.see(row.trace.get("annotation_ids", ()))
             splits[split] += 1
-            licences[row.licence or "unknown"] += 1
+            licences[row.licence or UNKNOWN] += 1
             sources[row.source] += 1
-            if splits.total() % 1000 == 0:
-                progress(splits.total(), None, f"read {counts.n_read:,}")
+            if n_written % 1000 == 999:
+                progress(n_written + 1, None, f"read {counts.n_read:,}")
         dropped = {reason: count for reason, count in sorted(counts.dropped.items()) if count}
         more = {name: count for name, count in sorted(counts.more.items()) if count}
         if not splits:
@@ -117,12 +150,14 @@ def export_set(
         counted = {"read": counts.n_read, "kept": splits.total(), "dropped": dropped, **more}
         content = writer.finish(
             version=stepmark.__version__,
-            format="trl",
+            format=layout.name,
             query=query,
             counts=counted,
             licences=licences,
             sources=sources,
+            guidelines=guidelines.found(),
             split_order=tuple(target.shares),
+            beside=layout.beside,
         )
     digest = hashlib.sha256(content).hexdigest()
     path = str(target.folder.resolve())
@@ -137,6 +172,85 @@ def export_set(
         _ordered(splits, target.shares),
         digest,
     )
+
+
+def _cut(target: Target) -> dict[str, Any]:
+    """How a set is cut, as the manifest records it."""
+    lengths = target.lengths
+    return {
+        "split": dict(target.shares),
+        "split_seed": target.split_seed,
+        "file_format": target.file_format,
+        "rows_per_shard": target.rows_per_shard,
+        "trace": target.trace,
+        "balance": target.balance,
+        "tokenizer": None if lengths is None else lengths.tokenizer,
+        "max_length": None if lengths is None else lengths.max_length,
+        "drop_longer": lengths is not None and lengths.drop_longer,
+    }
+
+
+def _balanced_rows(
+    session: Session, target: Target, wanted: TrainingSet, columns: tuple[Column, ...], counts: Counts
+) -> Iterator[SetRow]:
+    """The rows that stay; to balance their classes takes a pass of its own."""
+    sieve, class_of = Sieve(session, wanted.selection), wanted.class_of
+
+    def rows(counts: Counts) -> Iterator[SetRow]:
+        found = _sifted(wanted.rows(session, columns, counts), sieve, target, counts)
+        return found if target.lengths is None else with_lengths(found, target.lengths, counts)
+
+    if not target.balance or class_of is None:
+        yield from rows(counts)
+        return
+
+    def place(row: SetRow) -> tuple[str, Hashable, Mapping[str, Any]]:
+        return split_of(row.family, target.shares, target.split_seed), class_of(row.row), row.row
+
+    balance = Balance(place(row) for row in rows(Counts()) if not row.is_aside)
+    for row in rows(counts):
+        if row.is_aside or balance.keeps(*place(row)):
+            yield row
+        else:
+            counts.dropped["to_balance"] += 1
+
+
+def _sifted(rows: Iterable[SetRow], sieve: Sieve, target: Target, counts: Counts) -> Iterator[SetRow]:
+    for row in rows:
+        refusal = sieve.judge(row)
+        if refusal is None and row.trust == "majority" and not row.is_aside:
+            # An answer that only most solutions give would measure agreement with them.
+            is_test = split_of(row.family, target.shares, target.split_seed) == "test"
+            refusal = "silver_in_test" if is_test else None
+        if refusal is None:
+            yield row
+        else:
+            counts.dropped[refusal] += not row.is_aside  # what stands aside is counted as dropped already
+
+
+def _names(engine: sa.Engine, target: Target) -> Callable[[int], str]:
+    """How annotators are called in traces."""
+    if target.trace == "pseudonyms":
+        return lru_cache(maxsize=None)(pseudonyms(engine))
+    with reading(engine) as session:
+        names = {id_: name for id_, name in session.execute(sa.select(Annotator.annotator_id, Annotator.name))}
+    return names.__getitem__
+
+
+def _trace(row: SetRow, name_of: Callable[[int], str]) -> dict[str, Any]:
+    """Where a row comes from, as its trace file says it."""
+    found = row.trace
+    return {
+        "problem_ids": found.get("problem_ids", []),
+        "solution_ids": found.get("solution_ids", []),
+        "annotation_ids": found.get("annotation_ids", []),
+        "annotators": [name_of(annotator_id) for annotator_id in found.get("annotator_ids", ())],
+        "critique_ids": found.get("critique_ids", []),
+        "run_ids": found.get("run_ids", []),
+        "sources": found.get("sources", []),
+        "licence": row.licence,
+        "rule": found.get("rule", ""),
+    }
 
 
 def _ordered(splits: Counter[str], shares: Mapping[str, float]) -> dict[str, int]:

@@ -2,33 +2,36 @@
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
+from operator import attrgetter
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
-
-from db.models import Problem, Solution
 
 from .selection import (
     Counts,
-    Page,
     RowLimits,
     Selection,
     SetRow,
     TextForm,
     TrainingSet,
-    is_selected,
+    WholeSolution,
     joint_licence,
+    licence_refusal,
     pages,
+    problem_texts,
     source_name,
-    whole_text,
+    trace_of,
+    whole_solutions,
 )
 
 
 def orm_set(selection: Selection, *, text: TextForm = "steps") -> TrainingSet:
     """Outcomes for an outcome reward model."""
     return TrainingSet(
-        "orm", selection, {"text": text}, lambda session, _, counts: orm_rows(session, selection, text, counts)
+        "orm",
+        selection,
+        {"text": text},
+        lambda session, _, counts: orm_rows(session, selection, text, counts),
+        class_of=lambda row: row["label"],
     )
 
 
@@ -45,21 +48,27 @@ def best_of_n_set(selection: Selection, *, text: TextForm = "steps") -> Training
 def orm_rows(session: Session, selection: Selection, text: TextForm, counts: Counts) -> Iterator[SetRow]:
     """Yields a row for each solution whose outcome is known, ordered by problem and solution."""
     limits = RowLimits(selection, counts)
-    for row in _solutions(session, selection):
-        counts.n_read += 1
-        completion = whole_text(row, text)
-        if row.outcome is None:
-            counts.dropped["outcome_unknown"] += 1
-        elif not completion:
-            counts.dropped["empty"] += 1
-        elif limits.takes(row.problem_id, completion):
-            yield SetRow(
-                family=row.family,
-                row={"prompt": row.statement, "completion": completion, "label": row.outcome},
-                source=source_name(row),
-                licence=row.licence,
-                trust=row.reference_trust,
-            )
+    for page in pages(session):
+        solutions = whole_solutions(session, page, selection, text)
+        texts = problem_texts(session, {row.problem_id for row in solutions})
+        for row in solutions:
+            counts.n_read += 1
+            if row.outcome is None:
+                counts.dropped["outcome_unknown"] += 1
+            elif not row.text:
+                counts.dropped["empty"] += 1
+            elif (refusal := licence_refusal(selection, row.licence)) is not None:
+                counts.dropped[refusal] += 1
+            elif limits.takes(row.problem_id, row.text):
+                problem = texts[row.problem_id]
+                yield SetRow(
+                    family=problem.family,
+                    row={"prompt": problem.statement, "completion": row.text, "label": row.outcome},
+                    source=source_name(row),
+                    licence=row.licence,
+                    trust=problem.trust,
+                    trace=trace_of(row) | {"rule": row.outcome_rule or "outcome"},
+                )
 
 
 def best_of_n_rows(session: Session, selection: Selection, text: TextForm, counts: Counts) -> Iterator[SetRow]:
@@ -67,54 +76,33 @@ def best_of_n_rows(session: Session, selection: Selection, text: TextForm, count
 
     Equal samples stay: their number is part of what Best-of-N measures.
     """
-    for _, group in groupby(_solutions(session, selection), key=lambda row: row.problem_id):
-        counts.n_read += 1
-        solutions = list(group)
-        known = [row for row in solutions if row.outcome is not None and whole_text(row, text)]
-        counts.more["solutions_without_outcome"] += len(solutions) - len(known)
-        kept = known[: selection.max_per_problem]
-        counts.more["solutions_over_max_per_problem"] += len(known) - len(kept)
-        if not kept:
-            counts.dropped["no_outcome_known"] += 1
-            continue
-        yield SetRow(
-            family=kept[0].family,
-            row={
-                "prompt": kept[0].statement,
-                "answers": [whole_text(row, text) for row in kept],
-                "labels": [int(row.outcome) for row in kept],
-            },
-            source=source_name(*kept),
-            licence=joint_licence([row.licence for row in kept]),
-            trust=kept[0].reference_trust,
-        )
-
-
-def solutions_of_page(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
-    """Solutions with their problem's statement and family, ordered by problem and solution."""
-    return (
-        sa.select(
-            Solution.solution_id,
-            Solution.problem_id,
-            Solution.text,
-            Solution.text_hash,
-            Solution.steps,
-            Solution.answer,
-            Solution.outcome,
-            Solution.source,
-            Solution.run_id,
-            Solution.licence,
-            Problem.statement,
-            Problem.statement_hash,
-            Problem.family,
-            Problem.reference_trust,
-        )
-        .join(Problem, Problem.problem_id == Solution.problem_id)
-        .where(page.holds(Solution.problem_id), is_selected(selection))
-        .order_by(Solution.problem_id, Solution.solution_id)
-    )
-
-
-def _solutions(session: Session, selection: Selection) -> Iterator[Any]:
     for page in pages(session):
-        yield from session.execute(solutions_of_page(page, selection)).all()
+        found = whole_solutions(session, page, selection, text)
+        texts = problem_texts(session, {row.problem_id for row in found})
+        for problem_id, group in groupby(found, key=attrgetter("problem_id")):
+            counts.n_read += 1
+            solutions, known = list(group), list[WholeSolution]()
+            for row in solutions:
+                if row.outcome is None or not row.text:
+                    counts.more["solutions_without_outcome"] += 1
+                elif (refusal := licence_refusal(selection, row.licence)) is not None:
+                    counts.more[f"solutions_{refusal}"] += 1
+                else:
+                    known.append(row)
+            kept = known[: selection.max_per_problem]
+            counts.more["solutions_over_max_per_problem"] += len(known) - len(kept)
+            if not kept:
+                counts.dropped["no_outcome_known"] += 1
+                continue
+            yield SetRow(
+                family=texts[problem_id].family,
+                row={
+                    "prompt": texts[problem_id].statement,
+                    "answers": [row.text for row in kept],
+                    "labels": [int(row.outcome or False) for row in kept],
+                },
+                source=source_name(*kept),
+                licence=joint_licence([row.licence for row in kept]),
+                trust=texts[problem_id].trust,
+                trace=trace_of(*kept) | {"rule": "outcomes"},
+            )

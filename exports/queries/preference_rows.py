@@ -3,31 +3,39 @@
 import hashlib
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations, groupby, product
-from typing import Any, Literal, TypeVar
+from operator import attrgetter
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from db.models import Annotation, Annotator, Preference, Problem, Solution
+from db.models import Annotation, Preference, Problem, Solution, Task, TaskAdjudication
 from db.selection import is_label_data, tells_first_error
 from exports.formats.columns import MARGIN, PREFERENCE, Column
 
-from .orm_rows import solutions_of_page
+from .labels import LabelFilter, check_labels, flags_of, label_refusal
 from .selection import (
     Counts,
     Page,
+    ProblemText,
     RowLimits,
     Selection,
     SetRow,
     TextForm,
     TrainingSet,
+    WholeSolution,
     is_selected,
     joint_licence,
+    licence_refusal,
     pages,
+    problem_texts,
     source_name,
+    trace_of,
+    whole_solutions,
     whole_text,
 )
 
@@ -35,15 +43,11 @@ _A, _B = aliased(Solution), aliased(Solution)
 
 
 @dataclass(frozen=True, slots=True)
-class PreferenceOptions:
-    """Where the pairs come from."""
+class PreferenceOptions(LabelFilter):
+    """Where the pairs come from, beside whose labels count."""
 
     origin: Literal["preferences", "outcomes", "first-errors"] = "preferences"
     text: TextForm = "steps"
-    annotators: tuple[str, ...] = ()
-    """Only choices by these; empty: by all."""
-    annotator_kinds: tuple[str, ...] = ()
-    """Only choices by `person`, `program` or `model`; empty: by all."""
     max_pairs_per_problem: int = 16
     """From outcomes or first errors: pairs of one problem at most, drawn with the seed."""
     seed: int = 0
@@ -57,13 +61,14 @@ def preference_set(selection: Selection, options: PreferenceOptions | None = Non
         return (*PREFERENCE, MARGIN) if has_margins(session, selection, chosen) else PREFERENCE
 
     def rows(session: Session, columns: tuple[Column, ...], counts: Counts) -> Iterator[SetRow]:
+        check_labels(session, chosen)
         if chosen.origin == "outcomes":
             return outcome_rows(session, selection, chosen, counts)
         if chosen.origin == "first-errors":
             return first_error_rows(session, selection, chosen, counts)
         return choice_rows(session, selection, chosen, counts, with_margin=MARGIN in columns)
 
-    return TrainingSet("preference", selection, asdict(chosen), rows, columns)
+    return TrainingSet("preference", selection, flags_of(chosen), rows, columns)
 
 
 def has_margins(session: Session, selection: Selection, options: PreferenceOptions) -> bool:
@@ -71,7 +76,7 @@ def has_margins(session: Session, selection: Selection, options: PreferenceOptio
     if options.origin != "preferences":
         return False
     strong = _choices(None, selection, options).where(
-        Preference.strength.is_not(None), Preference.choice.in_(("a", "b"))
+        Preference.strength.is_not(None), Preference.choice.in_(("a", "b")), label_refusal(options).is_(None)
     )
     return session.execute(strong.limit(1)).first() is not None
 
@@ -87,27 +92,87 @@ def choice_rows(
     limits = RowLimits(selection, counts)
     for page in pages(session):
         query = _choices(page, selection, options).order_by(_A.problem_id, Annotation.annotation_id)
-        for row in session.execute(query).all():
+        found = session.execute(query).all()
+        decided = {} if options.adjudicated == "ignore" else _decided(session, page)
+        votes = _votes(found) if options.looks_at_others else {}
+        done: set[int] = set()
+        for row in found:
+            by, choice, strength = [(row.annotation_id, row.annotator_id)], row.choice, row.strength
+            rule = "choice of one"
+            decision = decided.get(row.task_id)
+            if row.task_id in done:
+                counts.more["choices_decided_by_a_reviewer"] += 1
+                continue
             counts.n_read += 1
+            refusal = row.refusal
+            if refusal is None and decision is not None:
+                done.add(row.task_id)
+                by, choice, strength = [(decision.adopted_from_id, decision.annotator_id)], decision.choice, None
+                adopted = next((one for one in found if one.annotation_id == decision.adopted_from_id), None)
+                strength, rule = None if adopted is None else adopted.strength, "a reviewer's decision"
+            elif refusal is None and options.adjudicated == "only":
+                refusal = "not_adjudicated"
+            elif refusal is None and options.looks_at_others:
+                refusal = _poor(votes[_key_of(row)], options)
             a, b = _side(row, "a"), _side(row, "b")
             texts = whole_text(a, options.text), whole_text(b, options.text)
             licence = joint_licence([a.licence, b.licence])
+            refusal = refusal or licence_refusal(selection, licence)
             source = row.annotation_source or source_name(a, b)
-            if row.choice in ("equal", "both_bad"):
-                counts.dropped["tie"] += 1
-                tie = {"prompt": row.statement, "a": texts[0], "b": texts[1], "choice": row.choice}
-                yield SetRow(row.family, tie, source, licence, is_aside=True)
+            trace = trace_of(a, b) | {"rule": rule}
+            if refusal is not None:
+                counts.dropped[refusal] += 1
                 continue
-            chosen, rejected = texts if row.choice == "a" else reversed(texts)
+            if choice in ("equal", "both_bad"):
+                counts.dropped["tie"] += 1
+                tie = {"prompt": row.statement, "a": texts[0], "b": texts[1], "choice": choice}
+                yield _labelled(SetRow(row.family, tie, source, licence, is_aside=True, trace=trace), by)
+                continue
+            chosen, rejected = texts if choice == "a" else reversed(texts)
             if not chosen or not rejected:
                 counts.dropped["empty"] += 1
             elif chosen == rejected:
                 counts.dropped["equal_texts"] += 1
-            elif limits.takes(row.problem_id, row.annotator_id, chosen, rejected):
+            elif limits.takes(row.problem_id, by[0][1], chosen, rejected):
                 cells: dict[str, Any] = {"prompt": row.statement, "chosen": chosen, "rejected": rejected}
                 if with_margin:
-                    cells["margin"] = float(row.strength or 0)
-                yield SetRow(row.family, cells, source, licence, trust=row.reference_trust)
+                    cells["margin"] = float(strength or 0)
+                found_row = SetRow(row.family, cells, source, licence, trust=row.reference_trust, trace=trace)
+                yield _labelled(found_row, by)
+
+
+def _key_of(row: Any) -> tuple[int, int]:
+    """The pair of a choice, whichever of the two stands first."""
+    return min(row.a_solution_id, row.b_solution_id), max(row.a_solution_id, row.b_solution_id)
+
+
+def _votes(choices: Sequence[Any]) -> dict[tuple[int, int], Counter[int | None]]:
+    """Which solution of each pair how many chose; None: neither."""
+    votes: dict[tuple[int, int], Counter[int | None]] = {}
+    for row in choices:
+        if row.refusal is None:
+            side = {"a": row.a_solution_id, "b": row.b_solution_id}.get(row.choice)
+            votes.setdefault(_key_of(row), Counter())[side] += 1
+    return votes
+
+
+def _poor(votes: Counter[int | None], options: LabelFilter) -> str | None:
+    """Why a pair has too little agreement; None where it has enough."""
+    if votes.total() < options.min_labellers:
+        return "by_too_few"
+    return "disputed" if max(votes.values()) < options.min_agreement * votes.total() else None
+
+
+def _decided(session: Session, page: Page) -> dict[int | None, TaskAdjudication]:
+    """What reviewers decided on pairs, by task; the latest decision stands."""
+    query = (
+        sa.select(TaskAdjudication)
+        .join(Task, Task.task_id == TaskAdjudication.task_id)
+        .join(Solution, Solution.solution_id == Task.solution_id)
+        .where(page.holds(Solution.problem_id), TaskAdjudication.choice.is_not(None))
+        .order_by(TaskAdjudication.created_at, TaskAdjudication.annotator_id)
+    )
+    return {decision.task_id: decision for decision in session.scalars(query)}
 
 
 def outcome_rows(
@@ -119,9 +184,10 @@ def outcome_rows(
     """
     limits = RowLimits(selection, counts)
     for page in pages(session):
-        found = session.execute(solutions_of_page(page, selection)).all()
-        for problem_id, group in groupby(found, key=lambda row: row.problem_id):
-            known = [row for row in group if row.outcome is not None and whole_text(row, options.text)]
+        found = whole_solutions(session, page, selection, options.text)
+        problems = problem_texts(session, {row.problem_id for row in found})
+        for problem_id, group in groupby(found, key=attrgetter("problem_id")):
+            known = [row for row in group if row.outcome is not None and row.text]
             right = [row for row in known if row.outcome]
             wrong = [row for row in known if not row.outcome]
             counts.n_read += len(right) * len(wrong)
@@ -130,22 +196,18 @@ def outcome_rows(
                 continue
             if not selection.keep_duplicates:
                 n_before = len(right) * len(wrong)
-                right, wrong = _distinct(right, options.text), _distinct(wrong, options.text)
+                right, wrong = _distinct(right), _distinct(wrong)
                 counts.dropped["duplicate"] += n_before - len(right) * len(wrong)
             pairs = _drawn(right, wrong, options)
             counts.dropped["over_max_pairs_per_problem"] += len(right) * len(wrong) - len(pairs)
             for chosen, rejected in pairs:
-                texts = whole_text(chosen, options.text), whole_text(rejected, options.text)
-                if texts[0] == texts[1]:
+                licence = joint_licence([chosen.licence, rejected.licence])
+                if chosen.text == rejected.text:
                     counts.dropped["equal_texts"] += 1
-                elif limits.takes(problem_id, *texts):
-                    yield SetRow(
-                        family=chosen.family,
-                        row={"prompt": chosen.statement, "chosen": texts[0], "rejected": texts[1]},
-                        source=source_name(chosen, rejected),
-                        licence=joint_licence([chosen.licence, rejected.licence]),
-                        trust=chosen.reference_trust,
-                    )
+                elif (refusal := licence_refusal(selection, licence)) is not None:
+                    counts.dropped[refusal] += 1
+                elif limits.takes(problem_id, chosen.text, rejected.text):
+                    yield _pair(problems[problem_id], chosen, rejected, "right over wrong outcome")
 
 
 def first_error_rows(
@@ -160,22 +222,27 @@ def first_error_rows(
     limits = RowLimits(selection, counts)
     for page in pages(session):
         first_errors: dict[int, set[int | None]] = {}
-        for solution_id, first_error in session.execute(_first_errors(page, selection, options)):
+        labellers: dict[int, list[tuple[int, int]]] = {}
+        for solution_id, first_error, refusal, *by in session.execute(_first_errors(page, selection, options)):
+            if refusal is not None:
+                counts.more[f"labels_{refusal}"] += 1
+                continue
             first_errors.setdefault(solution_id, set()).add(first_error)
-        rows = session.execute(solutions_of_page(page, selection)).all()
-        for problem_id, group in groupby(rows, key=lambda row: row.problem_id):
-            labelled: dict[str, tuple[Any, tuple[float, float]]] = {}
+            labellers.setdefault(solution_id, []).append((by[0], by[1]))
+        rows = whole_solutions(session, page, selection, options.text)
+        problems = problem_texts(session, {row.problem_id for row in rows})
+        for problem_id, group in groupby(rows, key=attrgetter("problem_id")):
+            labelled: dict[str, tuple[WholeSolution, tuple[float, float]]] = {}
             for row in group:
                 said = first_errors.get(row.solution_id)
-                text = whole_text(row, options.text)
-                if said is None or not row.steps or not text:
+                if said is None or not row.n_steps or not row.text:
                     continue
                 if len(said) > 1:
                     counts.more["solutions_with_labellers_who_differ"] += 1
                     continue
                 (first_error,) = said
                 n_right = math.inf if first_error is None else first_error
-                labelled.setdefault(text, (row, (n_right, n_right / len(row.steps))))
+                labelled.setdefault(row.text, (row, (n_right, n_right / row.n_steps)))
             pairs = []
             for (left, one), (right, other) in combinations(labelled.values(), 2):
                 counts.n_read += 1
@@ -190,21 +257,42 @@ def first_error_rows(
             )
             counts.dropped["over_max_pairs_per_problem"] += len(pairs) - len(drawn)
             for chosen, rejected in drawn:
-                texts = whole_text(chosen, options.text), whole_text(rejected, options.text)
-                if limits.takes(problem_id, *texts):
-                    yield SetRow(
-                        family=chosen.family,
-                        row={"prompt": chosen.statement, "chosen": texts[0], "rejected": texts[1]},
-                        source=source_name(chosen, rejected),
-                        licence=joint_licence([chosen.licence, rejected.licence]),
-                    )
+                licence = joint_licence([chosen.licence, rejected.licence])
+                if (refusal := licence_refusal(selection, licence)) is not None:
+                    counts.dropped[refusal] += 1
+                elif limits.takes(problem_id, chosen.text, rejected.text):
+                    pair = _pair(problems[problem_id], chosen, rejected, "right for longer by step labels")
+                    by = [*labellers[chosen.solution_id], *labellers[rejected.solution_id]]
+                    yield _labelled(pair, by)
 
 
-def _first_errors(page: Page, selection: Selection, options: PreferenceOptions) -> sa.Select[int, int | None]:
-    query = (
-        sa.select(Annotation.solution_id, Annotation.first_error)
+def _pair(problem: ProblemText, chosen: WholeSolution, rejected: WholeSolution, rule: str) -> SetRow:
+    return SetRow(
+        family=problem.family,
+        row={"prompt": problem.statement, "chosen": chosen.text, "rejected": rejected.text},
+        source=source_name(chosen, rejected),
+        licence=joint_licence([chosen.licence, rejected.licence]),
+        trust=problem.trust,
+        trace=trace_of(chosen, rejected) | {"rule": rule},
+    )
+
+
+def _labelled(row: SetRow, by: Sequence[tuple[int, int]]) -> SetRow:
+    """The row with the annotations and annotators that it follows from."""
+    row.trace = {**row.trace, "annotation_ids": [one for one, _ in by], "annotator_ids": [who for _, who in by]}
+    return row
+
+
+def _first_errors(page: Page, selection: Selection, options: PreferenceOptions) -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(
+            Annotation.solution_id,
+            Annotation.first_error,
+            label_refusal(options),
+            Annotation.annotation_id,
+            Annotation.annotator_id,
+        )
         .join(Solution, Solution.solution_id == Annotation.solution_id)
-        .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
         .where(
             page.holds(Solution.problem_id),
             is_selected(selection),
@@ -215,18 +303,18 @@ def _first_errors(page: Page, selection: Selection, options: PreferenceOptions) 
                 Annotation.finish_reason == "solution",
             ),
         )
+        .order_by(Annotation.annotation_id)
     )
-    return _by_annotators(query, options)
 
 
 def _lot(chosen: Any, rejected: Any, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:{chosen.text_hash}:{rejected.text_hash}".encode()).digest()
 
 
-def _distinct(rows: Sequence[Any], form: TextForm) -> list[Any]:
-    first: dict[str, Any] = {}
+def _distinct(rows: Sequence[WholeSolution]) -> list[WholeSolution]:
+    first: dict[str, WholeSolution] = {}
     for row in rows:
-        first.setdefault(whole_text(row, form), row)
+        first.setdefault(row.text, row)
     return list(first.values())
 
 
@@ -244,6 +332,8 @@ def _drawn(right: Sequence[Any], wrong: Sequence[Any], options: PreferenceOption
 
 @dataclass(frozen=True, slots=True)
 class _Solution:
+    problem_id: int
+    solution_id: int
     text: str
     steps: list[str]
     answer: str | None
@@ -261,7 +351,10 @@ def _choices(page: Page | None, selection: Selection, options: PreferenceOptions
     query = (
         sa.select(
             _A.problem_id,
+            Annotation.annotation_id,
             Annotation.annotator_id,
+            Annotation.task_id,
+            label_refusal(options).label("refusal"),
             Annotation.source.label("annotation_source"),
             Preference.choice,
             Preference.strength,
@@ -274,7 +367,6 @@ def _choices(page: Page | None, selection: Selection, options: PreferenceOptions
         .join(Preference, Preference.solution_a_id == _A.solution_id)
         .join(_B, _B.solution_id == Preference.solution_b_id)
         .join(Annotation, Annotation.annotation_id == Preference.annotation_id)
-        .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
         .join(Problem, Problem.problem_id == _A.problem_id)
         .where(
             Annotation.superseded_by_id.is_(None),
@@ -283,20 +375,7 @@ def _choices(page: Page | None, selection: Selection, options: PreferenceOptions
             is_selected(selection, _B),
         )
     )
-    if page is not None:
-        query = query.where(page.holds(_A.problem_id))
-    return _by_annotators(query, options)
-
-
-_Query = TypeVar("_Query", bound=sa.Select[*tuple[Any, ...]])
-
-
-def _by_annotators(query: _Query, options: PreferenceOptions) -> _Query:
-    if options.annotators:
-        query = query.where(Annotator.name.in_(options.annotators))
-    if options.annotator_kinds:
-        query = query.where(Annotator.kind.in_(options.annotator_kinds))
-    return query
+    return query if page is None else query.where(page.holds(_A.problem_id))
 
 
 _PARTS = _Solution.__slots__

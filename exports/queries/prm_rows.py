@@ -1,191 +1,375 @@
-"""Rows of a process reward model: a solution's segments with a label each, from step annotations.
+"""Rows of a process reward model: a solution's segments with a label each, from step annotations or rollouts.
 
 A row goes as far as the labels do: it ends before the first step that nobody judged, and, where nothing is said
 of what follows an error, at the first wrong step (Lightman et al. 2023; ProcessBench). A solution whose steps are
 all right ends in its answer section, labelled with the outcome.
+
+What is read is a page's annotations with their labels as one text each: as good as all rows share their labels with
+others, so what they mean is worked out once (`step_targets`).
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import groupby
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Any, NamedTuple
 
+import numpy as np
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.models import Adjudication, Annotation, Annotator, Problem, Solution, StepLabel
+from db.models import Adjudication, Annotation, Solution, StepLabel, StepValue
 from db.selection import is_label_data
-from stepmark.steps import render_answer, render_segments
+from exports.formats.columns import PRM, SOFT_PRM
+from stepmark.dawid_skene import dawid_skene
+from stepmark.errors import InputError
+from stepmark.steps import render_segments
 
-from .selection import Counts, Page, RowLimits, Selection, SetRow, TrainingSet, is_selected, pages, source_name
+from .labels import check_labels, flags_of, label_refusal
+from .selection import (
+    Counts,
+    Page,
+    ProblemText,
+    RowLimits,
+    Selection,
+    SetRow,
+    TrainingSet,
+    is_selected,
+    json_text,
+    licence_refusal,
+    pages,
+    problem_texts,
+    source_name,
+)
+from .step_targets import (
+    Marks,
+    Pattern,
+    Posterior,
+    PrmOptions,
+    Target,
+    Targets,
+    combined,
+    decided_targets,
+    marks_of,
+    pattern_of,
+    read_codes,
+    targets_of_one,
+    unsupported,
+    votes_on_steps,
+)
 
+__all__ = ["PrmOptions", "prm_rows", "prm_set"]
 
-@dataclass(frozen=True, slots=True)
-class PrmOptions:
-    """The choices on which tools disagree."""
-
-    neutral: Literal["positive", "negative", "drop"] = "positive"
-    """What a step labelled 0 becomes; `drop` ends the row before it."""
-    after_first_error: Literal["stop", "all"] = "stop"
-    """End the row at its first false label, or go on as far as there are labels."""
-    annotators: tuple[str, ...] = ()
-    """Only labels by these; empty: by all."""
-    annotator_kinds: tuple[str, ...] = ()
-    """Only labels by `person`, `program` or `model`; empty: by all."""
-    labellers: Literal["each", "majority"] = "each"
-    """A row for each labeller, or one for each solution by the majority of those who judged a step."""
-    answer_segment: bool = True
-    """End a solution whose steps are all right in its answer section, where its outcome is known."""
+_NO_LABELS = ("bad_problem", "skipped")
+"""How an annotation ends that judges no step."""
 
 
 def prm_set(selection: Selection, options: PrmOptions | None = None) -> TrainingSet:
     """Step labels for a process reward model."""
     chosen = options or PrmOptions()
+    columns = SOFT_PRM if chosen.target == "soft" else PRM
     return TrainingSet(
-        "prm", selection, asdict(chosen), lambda session, _, counts: prm_rows(session, selection, chosen, counts)
+        "prm",
+        selection,
+        flags_of(chosen),
+        lambda session, _, counts: prm_rows(session, selection, chosen, counts),
+        lambda _: columns,
+        class_of=lambda row: all(label is None or label >= 0.5 for label in row["labels"]),
     )
 
 
+class _Said(NamedTuple):
+    """One annotation, or the values of one run, and its solution."""
+
+    problem_id: int
+    solution_id: int
+    annotation_id: int
+    """0 of the values of rollouts, which nobody annotated."""
+    annotator_id: int
+    task_id: int | None
+    finish_reason: str | None
+    segments: str | None
+    """JSON; so are the steps."""
+    steps: str
+    answer: str | None
+    outcome: bool | None
+    source: str | None
+    run_id: int | None
+    licence: str | None
+    codes: str | None
+    refusal: str | None
+
+
 def prm_rows(session: Session, selection: Selection, options: PrmOptions, counts: Counts) -> Iterator[SetRow]:
-    """Yields rows ordered by problem, solution and annotation, and counts what is left out."""
-    limits = RowLimits(selection, counts)
-    for page in pages(session):
-        annotations = session.execute(_annotations(page, selection, options)).all()
-        labels = _labels(session, page, selection, options)
+    """Yields rows ordered by problem, solution and annotation, and counts what is left out.
+
+    Raises:
+        InputError: What the options name is not there, or they ask for posteriors that the labels cannot give.
+    """
+    if options.rollouts_run is not None:
+        yield from _Rows(selection, options, counts).of_rollouts(session)
+        return
+    check_labels(session, options)
+    posterior = _posterior(session, selection, options) if options.labellers == "dawid-skene" else None
+    yield from _Rows(selection, options, counts, posterior).of_labels(session)
+
+
+class _Rows:
+    """Makes rows of what was said."""
+
+    def __init__(
+        self, selection: Selection, options: PrmOptions, counts: Counts, posterior: Posterior | None = None
+    ) -> None:
+        self._selection = selection
+        self._options = options
+        self._counts = counts
+        self._posterior = posterior
+        self._limits = RowLimits(selection, counts)
+        self._marks_of_one = lru_cache(maxsize=1 << 16)(self._find_marks_of_one)
+
+    def of_labels(self, session: Session) -> Iterator[SetRow]:
+        """Rows of annotations, alone or together."""
+        options = self._options
+        looks_at_others = options.looks_at_others or options.labellers != "each" or options.adjudicated == "only"
+        is_decided = looks_at_others and options.adjudicated != "ignore"
+        is_decided = is_decided and session.scalar(sa.select(Adjudication.adjudication_id).limit(1)) is not None
+        for page in pages(session):
+            found = _annotations(session, page, self._selection, options)
+            texts = problem_texts(session, {said.problem_id for said in found})
+            decided = _decided(session, page) if is_decided else {}
+            if not looks_at_others:
+                for said in found:
+                    yield from self._row_of_one(said, texts[said.problem_id])
+                continue
+            for _, group in groupby(found, key=attrgetter("solution_id")):
+                rows = list(group)
+                yield from self._rows_of_solution(rows, texts[rows[0].problem_id], decided)
+
+    def of_rollouts(self, session: Session) -> Iterator[SetRow]:
+        """Rows of the values that a run of rollouts found; a solution without any is not read."""
+        for page in pages(session):
+            found = _valued(session, page, self._selection, self._options)
+            texts = problem_texts(session, {said.problem_id for said in found})
+            for said in found:
+                self._counts.n_read += 1
+                targets, most = _values_of(said.codes or "")
+                steps = _steps_of(said)
+                marks = self._find_marks(targets, said, steps)
+                rule = f"share of right ones among {most} rollouts"
+                yield from self._row(said, texts[said.problem_id], steps, marks, rule, "rollouts", [])
+
+    def _row_of_one(self, said: _Said, text: ProblemText) -> Iterator[SetRow]:
+        self._counts.n_read += 1
+        if said.refusal is not None or said.finish_reason in _NO_LABELS:
+            self._counts.dropped[said.refusal or str(said.finish_reason)] += 1
+            return
+        steps = _steps_of(said)
+        outcome = None if said.finish_reason == "give_up" else said.outcome
+        marks = self._marks_of_one(said.codes, len(steps), said.answer is not None, outcome)
+        yield from self._row(said, text, steps, marks, "labels of one", said.annotator_id, [said])
+
+    def _find_marks_of_one(
+        self, codes: str | None, n_steps: int, has_answer: bool, outcome: bool | None
+    ) -> Marks | str:
+        targets = targets_of_one(read_codes(codes), self._options)
+        return marks_of(targets, n_steps, self._options, has_answer=has_answer, outcome=outcome)
+
+    def _rows_of_solution(
+        self, group: Sequence[_Said], text: ProblemText, decided: Mapping[int, Mapping[int, int]]
+    ) -> Iterator[SetRow]:
+        """Rows of a solution where it matters what all its labellers say."""
+        options = self._options
+        by_reviewer: dict[int, int] = {}
+        for said in group:
+            by_reviewer.update(decided.get(said.task_id, {}) if said.task_id is not None else {})
+        judging = [said for said in group if said.refusal is None and said.finish_reason not in _NO_LABELS]
+        voting = {said.annotator_id: said for said in judging if said.segments is None}
+        votes = votes_on_steps(((said.annotator_id, read_codes(said.codes)) for said in voting.values()), options)
+        poor = unsupported(votes, options) if options.looks_at_others else {}
+        reviewed = decided_targets(by_reviewer, options)
         if options.labellers == "each":
-            candidates = (
-                (row, row.annotator_id, row.finish_reason, labels.get(row.annotation_id, {})) for row in annotations
-            )
-        else:
-            decided = _adjudicated(session, page)
-            candidates = (
-                (rows[-1], "majority", None, _majority(rows, labels, decided))
-                for rows in (list(group) for _, group in groupby(annotations, key=lambda row: row.solution_id))
-            )
-        for row, labeller, finish_reason, judged in candidates:
-            counts.n_read += 1
-            if finish_reason in ("bad_problem", "skipped"):
-                counts.dropped[finish_reason] += 1
-                continue
-            if options.labellers == "majority" and not judged and row.segments is not None:
-                counts.dropped["steps_split_or_merged"] += 1
-                continue
-            cells = _cells(row, judged, options, gave_up=finish_reason == "give_up")
-            if isinstance(cells, str):
-                counts.dropped[cells] += 1
-                continue
-            completions, marks = cells
-            if limits.takes(row.problem_id, labeller, *completions):
-                yield SetRow(
-                    family=row.family,
-                    row={"prompt": row.statement, "completions": completions, "labels": marks},
-                    source=source_name(row),
-                    licence=row.licence,
-                    trust=row.reference_trust,
-                )
+            for said in group:
+                if said not in judging:
+                    yield from self._row_of_one(said, text)
+                    continue
+                self._counts.n_read += 1
+                if options.adjudicated == "only" and not by_reviewer:
+                    self._counts.dropped["not_adjudicated"] += 1
+                elif said.segments is not None:
+                    self._counts.dropped["steps_split_or_merged"] += 1
+                else:
+                    targets = {**targets_of_one(read_codes(said.codes), options), **poor}
+                    if options.adjudicated == "only":
+                        targets |= reviewed
+                    steps = _steps_of(said)
+                    marks = self._find_marks(targets, said, steps)
+                    yield from self._row(said, text, steps, marks, "labels of one", said.annotator_id, [said])
+            return
+        self._counts.n_read += 1
+        for said in group:
+            if said.refusal is not None:
+                self._counts.more[f"labels_{said.refusal}"] += 1
+        refusal = _refusal(group, judging, bool(voting), bool(by_reviewer), options)
+        if refusal is not None:
+            self._counts.dropped[refusal] += 1
+            return
+        targets = {**combined(votes, options, self._posterior), **poor, **reviewed}
+        together = list(voting.values()) or [group[-1]._replace(segments=None)]
+        steps = _steps_of(together[-1])
+        marks = self._find_marks(targets, together[-1], steps)
+        rule = f"{options.labellers} of {len(voting)}" + (", after a reviewer" if by_reviewer else "")
+        yield from self._row(together[-1], text, steps, marks, rule, "together", together)
+
+    def _find_marks(self, targets: Targets, said: _Said, steps: Sequence[str]) -> Marks | str:
+        gave_up = said.finish_reason == "give_up" and self._options.labellers == "each"
+        outcome = None if gave_up else said.outcome
+        return marks_of(targets, len(steps), self._options, has_answer=said.answer is not None, outcome=outcome)
+
+    def _row(
+        self,
+        said: _Said,
+        text: ProblemText,
+        steps: Sequence[str],
+        marks: Marks | str,
+        rule: str,
+        labeller: Any,
+        by: Sequence[_Said],
+    ) -> Iterator[SetRow]:
+        refusal = marks if isinstance(marks, str) else licence_refusal(self._selection, said.licence)
+        if refusal is not None or isinstance(marks, str):
+            self._counts.dropped[refusal or ""] += 1
+            return
+        completions = render_segments(steps[: marks.n_steps], said.answer if marks.has_answer else None)
+        if not self._limits.takes(said.problem_id, labeller, *completions):
+            return
+        yield SetRow(
+            family=text.family,
+            row={"prompt": text.statement, "completions": completions, "labels": list(marks.labels)},
+            source=source_name(said),
+            licence=said.licence,
+            trust=text.trust,
+            trace={
+                "problem_ids": [said.problem_id],
+                "solution_ids": [said.solution_id],
+                "annotation_ids": [one.annotation_id for one in by],
+                "annotator_ids": [one.annotator_id for one in by],
+                "run_ids": [run for run in (said.run_id, self._options.rollouts_run) if run is not None],
+                "sources": [] if said.source is None else [said.source],
+                "rule": rule,
+            },
+        )
 
 
-def _cells(
-    row: Any, judged: Mapping[int, int | None], options: PrmOptions, *, gave_up: bool
-) -> tuple[list[str], list[bool]] | str:
-    """Completions and labels, or the reason why there are none."""
-    marks: list[bool] = []
-    steps = row.steps if row.segments is None or options.labellers == "majority" else row.segments
-    for index in range(len(steps)):
-        label = judged.get(index)
-        if label is None or (label == 0 and options.neutral == "drop"):
-            break
-        marks.append(label > 0 or (label == 0 and options.neutral == "positive"))
-        if not marks[-1] and options.after_first_error == "stop":
-            break
-    if not marks:
-        return _reason(steps, judged)
-    completions = render_segments(steps[: len(marks)], None)
-    if options.answer_segment and row.answer is not None and len(marks) == len(steps):
-        answer_label = judged.get(len(steps))
-        is_right = None if gave_up else row.outcome if all(marks) else None
-        if answer_label is not None and (all(marks) or options.after_first_error == "all"):
-            is_right = answer_label > 0
-        if is_right is not None:
-            completions.append(render_answer(row.answer))
-            marks.append(is_right)
-    return completions, marks
+def _refusal(
+    group: Sequence[_Said], judging: Sequence[_Said], has_votes: bool, is_reviewed: bool, options: PrmOptions
+) -> str | None:
+    """Why a solution has no row of all its labellers together."""
+    if options.adjudicated == "only" and not is_reviewed:
+        return "not_adjudicated"
+    if has_votes or is_reviewed:
+        return None
+    if judging:
+        return "steps_split_or_merged"
+    return Counter(said.refusal or str(said.finish_reason) for said in group).most_common(1)[0][0]
 
 
-def _reason(steps: Sequence[str], judged: Mapping[int, int | None]) -> str:
-    if not steps:
-        return "no_steps"
-    if 0 not in judged:
-        return "first_step_unjudged"
-    return "first_step_tied" if judged[0] is None else "first_step_neutral"
+def _steps_of(said: _Said) -> list[str]:
+    found: list[str] = orjson.loads(said.steps if said.segments is None else said.segments)
+    return found
 
 
-def _annotations(page: Page, selection: Selection, options: PrmOptions) -> sa.Select[*tuple[Any, ...]]:
-    return _joined(
+@lru_cache(maxsize=1 << 12)
+def _values_of(codes: str) -> tuple[dict[int, Target], int]:
+    """Targets by step from `index:right/rollouts,...`, and the most rollouts of any; the empty prefix is no step."""
+    targets, most = {}, 0
+    for code in codes.split(","):
+        index, _, counts = code.partition(":")
+        n_right, _, n_rollouts = counts.partition("/")
+        most = max(most, int(n_rollouts))
+        if int(index) >= 0:
+            targets[int(index)] = Target(int(n_right) / int(n_rollouts)) if int(n_rollouts) else Target(None, "empty")
+    return targets, most
+
+
+def _annotations(session: Session, page: Page, selection: Selection, options: PrmOptions) -> list[_Said]:
+    code = (
+        12 * StepLabel.step_index
+        + 4 * (StepLabel.label + 1)
+        + sa.case((StepLabel.is_unsure, 2), else_=0)
+        + sa.case((StepLabel.is_repaired, 1), else_=0)
+    )
+    codes = (
+        sa.select(sa.func.aggregate_strings(sa.cast(code, sa.Text), ","))
+        .where(StepLabel.annotation_id == Annotation.annotation_id)
+        .correlate(Annotation)
+        .scalar_subquery()
+    )
+    query = (
         sa.select(
+            Solution.problem_id,
+            Solution.solution_id,
             Annotation.annotation_id,
             Annotation.annotator_id,
             Annotation.task_id,
             Annotation.finish_reason,
-            Annotation.segments,
-            Solution.solution_id,
-            Solution.problem_id,
-            Solution.steps,
+            json_text(Annotation.segments),
+            json_text(Solution.steps),
             Solution.answer,
             Solution.outcome,
             Solution.source,
             Solution.run_id,
             Solution.licence,
-            Problem.statement,
-            Problem.family,
-            Problem.reference_trust,
-        ),
-        page,
-        selection,
-        options,
-    ).order_by(Solution.problem_id, Solution.solution_id, Annotation.annotation_id)
-
-
-def _joined(
-    query: sa.Select[*tuple[Any, ...]], page: Page, selection: Selection, options: PrmOptions
-) -> sa.Select[*tuple[Any, ...]]:
-    query = (
-        query.select_from(Solution)
-        .join(Annotation, Annotation.solution_id == Solution.solution_id)
-        .join(Problem, Problem.problem_id == Solution.problem_id)
-        .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
-        .where(
-            page.holds(Solution.problem_id),
-            is_selected(selection),
-            Annotation.kind == "steps",
-            Annotation.superseded_by_id.is_(None),
-            is_label_data(),
+            codes,
+            label_refusal(options),
         )
+        .join(Annotation, Annotation.solution_id == Solution.solution_id)
+        .where(page.holds(Solution.problem_id), is_selected(selection), *_is_step_label_data())
     )
-    if options.annotators:
-        query = query.where(Annotator.name.in_(options.annotators))
-    if options.annotator_kinds:
-        query = query.where(Annotator.kind.in_(options.annotator_kinds))
-    return query
+    return _read(session, query)
 
 
-def _labels(
-    session: Session, page: Page, selection: Selection, options: PrmOptions
-) -> dict[int, dict[int, int | None]]:
-    """Step labels of the page's annotations, by annotation and step."""
-    found = session.execute(
-        _joined(
-            sa.select(StepLabel.annotation_id, StepLabel.step_index, StepLabel.label), page, selection, options
-        ).join(StepLabel, StepLabel.annotation_id == Annotation.annotation_id)
+def _is_step_label_data() -> tuple[sa.ColumnElement[bool], ...]:
+    return (Annotation.kind == "steps", Annotation.superseded_by_id.is_(None), is_label_data())
+
+
+def _valued(session: Session, page: Page, selection: Selection, options: PrmOptions) -> list[_Said]:
+    text = [sa.cast(column, sa.Text) for column in (StepValue.step_index, StepValue.n_right, StepValue.n_rollouts)]
+    codes = (
+        sa.select(sa.func.aggregate_strings(text[0] + ":" + text[1] + "/" + text[2], ","))
+        .where(StepValue.solution_id == Solution.solution_id, StepValue.run_id == options.rollouts_run)
+        .correlate(Solution)
+        .scalar_subquery()
     )
-    labels: dict[int, dict[int, int | None]] = {}
-    for annotation_id, step_index, label in found:
-        labels.setdefault(annotation_id, {})[step_index] = label
-    return labels
+    valued = sa.exists().where(
+        StepValue.solution_id == Solution.solution_id, StepValue.run_id == options.rollouts_run
+    )
+    query = sa.select(
+        Solution.problem_id,
+        Solution.solution_id,
+        sa.literal(0),
+        sa.literal(0),
+        *[sa.null()] * 3,
+        json_text(Solution.steps),
+        Solution.answer,
+        Solution.outcome,
+        Solution.source,
+        Solution.run_id,
+        Solution.licence,
+        codes,
+        sa.null(),
+    ).where(page.holds(Solution.problem_id), is_selected(selection), valued)
+    return _read(session, query)
 
 
-def _adjudicated(session: Session, page: Page) -> dict[int, dict[int, int]]:
+def _read(session: Session, query: sa.Select[*tuple[Any, ...]]) -> list[_Said]:
+    """The rows in order; sorted here, since a database would write all their texts to a file to do so."""
+    found = [_Said._make(row) for row in session.execute(query)]
+    return sorted(found, key=lambda said: (said.problem_id, said.solution_id, said.annotation_id))
+
+
+def _decided(session: Session, page: Page) -> dict[int, dict[int, int]]:
     """What reviewers decided, by task and step; the latest decision stands."""
     found = session.execute(
         sa.select(Adjudication.task_id, Adjudication.step_index, Adjudication.label)
@@ -202,24 +386,35 @@ def _adjudicated(session: Session, page: Page) -> dict[int, dict[int, int]]:
     return decided
 
 
-def _majority(
-    annotations: Sequence[Any],
-    labels: Mapping[int, Mapping[int, int | None]],
-    decided: Mapping[int, Mapping[int, int]],
-) -> dict[int, int | None]:
-    """The label that more than half of a step's labellers gave, or a reviewer's; None where there is none."""
-    latest = {row.annotator_id: row for row in annotations if row.finish_reason not in ("bad_problem", "skipped")}
-    votes: dict[int, Counter[int]] = {}
-    for row in latest.values():
-        if row.segments is not None:
-            continue
-        for index, label in labels.get(row.annotation_id, {}).items():
-            if label is not None:
-                votes.setdefault(index, Counter())[label] += 1
-    winners: dict[int, int | None] = {}
-    for index, counted in votes.items():
-        label, n = counted.most_common(1)[0]
-        winners[index] = label if 2 * n > counted.total() else None
-    for row in annotations:
-        winners.update(decided.get(row.task_id, {}) if row.task_id is not None else {})
-    return winners
+def _posterior(session: Session, selection: Selection, options: PrmOptions) -> Posterior:
+    """Fits Dawid and Skene's model to the labels of the selection, in a pass of its own.
+
+    Steps with the same labels by the same labellers are one pattern, and only patterns are held.
+
+    Raises:
+        InputError: There is no label, or no step has two labellers: the labels then tell nothing of their labellers.
+    """
+    times: Counter[Pattern] = Counter()
+    for page in pages(session):
+        found = _annotations(session, page, selection, options)
+        for _, group in groupby(found, key=attrgetter("solution_id")):
+            judging = {
+                said.annotator_id: read_codes(said.codes)
+                for said in group
+                if said.refusal is None and said.finish_reason not in _NO_LABELS and said.segments is None
+            }
+            for by_labeller in votes_on_steps(judging.items(), options).values():
+                times[pattern_of(by_labeller)] += 1
+    if not any(len(pattern) > 1 for pattern in times):
+        raise InputError(
+            f"none of {times.total()} labelled steps has two labellers, so nothing tells how far to trust each; "
+            "export with --labellers each or share, or have solutions labelled by two"
+        )
+    patterns = sorted(times)
+    labellers = sorted({labeller for pattern in patterns for labeller, _ in pattern})
+    place = {labeller: index for index, labeller in enumerate(labellers)}
+    labels = [(item, place[who], label + 1) for item, pattern in enumerate(patterns) for who, label in pattern]
+    columns = np.array(labels, dtype=np.int64).T
+    fit = dawid_skene(*columns, 3, times=np.array([times[pattern] for pattern in patterns], dtype=np.int64))
+    found_posteriors = dict(zip(patterns, fit.posteriors.tolist(), strict=True))
+    return found_posteriors.__getitem__

@@ -16,12 +16,10 @@ from db.models import Critique
 from generator.asking import Answers, Dropped, Question, Script
 from stepmark.engine import Message, Sample, Sampling
 from stepmark.prompts import Prompt, read_prompt
-from stepmark.steps import render_solution
+from stepmark.prompts.critics import FOLDER, META_PLACES, question_on_critique
 from stepmark.verdicts import Application, read_verdict
 
-from .solutions import MAX_CHARS, PROMPT_FOLDER, count_verdicts, critique_row
-
-PLACES = ("problem", "steps", "critique", "verdict")
+from .solutions import MAX_CHARS, count_verdicts, critique_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +66,16 @@ class AboutCritiques:
         """Asks once for all samples about a critique."""
         if (reason := _refusal(item, self.max_chars)) is not None:
             return Dropped(reason)
-        messages = (Message("user", self.prompt.fill(_filled(item))),)
-        (answers,) = yield [Question(messages, self.sampling, self.n, item.problem_id)]
+        asked = question_on_critique(
+            self.prompt,
+            problem=item.statement,
+            steps=item.steps,
+            answer=item.answer,
+            critique=item.text,
+            verdict=item.verdict,
+            applied_to=item.applied_to,
+        )
+        (answers,) = yield [Question((Message("user", asked),), self.sampling, self.n, item.problem_id)]
         return Answered(item, answers)
 
 
@@ -116,18 +122,6 @@ def _refusal(critique: CritiqueToUse, max_chars: int) -> str | None:
     return "too long" if is_too_long else None
 
 
-def _filled(critique: CritiqueToUse) -> dict[str, str]:
-    """What stands in the places of a prompt about a critique."""
-    applied_to = critique.applied_to
-    return {
-        "problem": critique.statement,
-        "steps": render_solution(critique.steps, critique.answer),
-        "critique": critique.text,
-        "verdict": critique.verdict,
-        "applied_to": "" if applied_to is None else f"\n[The critique applied it to this problem]\n\n{applied_to}\n",
-    }
-
-
 def meta_task(
     *,
     sampling: Sampling,
@@ -142,5 +136,5 @@ def meta_task(
     Raises:
         InputError: The prompt cannot be read, or lacks a place.
     """
-    found = read_prompt(prompt or "meta", places=PLACES, folder=PROMPT_FOLDER)
+    found = read_prompt(prompt or "meta", places=META_PLACES, folder=FOLDER)
     return MetaTask(found, sampling, n, model, selection, max_chars)

@@ -18,9 +18,10 @@ from db.solutions import add_sampled_solutions
 from generator.solutions import solution_row
 from stepmark.engine import Sample, Sampling
 from stepmark.prompts import read_prompt
+from stepmark.prompts.critics import FOLDER
 
 from .critiques import AboutCritiques, Answered
-from .solutions import MAX_CHARS, PROMPT_FOLDER
+from .solutions import MAX_CHARS
 
 PLACES = ("problem", "steps", "critique")
 
@@ -69,5 +70,5 @@ def refinements_task(
     Raises:
         InputError: The prompt cannot be read, or lacks a place.
     """
-    found = read_prompt(prompt or "refinement", places=PLACES, folder=PROMPT_FOLDER)
+    found = read_prompt(prompt or "refinement", places=PLACES, folder=FOLDER)
     return RefinementsTask(found, sampling, n, model, selection, max_chars)

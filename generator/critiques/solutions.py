@@ -21,6 +21,7 @@ without seeing an answer to the variant; whether it is right is `stepmark.confir
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,19 +33,10 @@ from db.subjects import SolutionSelection, count_subjects
 from generator.asking import Answer, Answers, Dropped, Question, Script
 from stepmark.engine import Message, Sample, Sampling
 from stepmark.errors import SettingsError
-from stepmark.prompts import PROMPTS, Prompt, read_prompt
-from stepmark.steps import render_solution
-from stepmark.verdicts import Application, numbered_paragraphs, read_application, read_judgement, read_verdict
+from stepmark.prompts import Prompt, read_prompt
+from stepmark.prompts.critics import FOLDER, PLACES, question_to_critic
+from stepmark.verdicts import Application, read_application, read_judgement, read_verdict
 
-PLACES: Mapping[str, tuple[str, ...]] = {
-    "judge": ("problem", "steps"),
-    "variant": ("problem", "steps", "variant"),
-    "concrete": ("problem", "steps"),
-    "self": ("problem", "steps"),
-    "reference": ("problem", "steps", "reference"),
-}
-"""The kinds of critic, and the places that the prompt of each must have."""
-PROMPT_FOLDER = PROMPTS / "critiques"
 MAX_CHARS = 20_000
 """Solutions longer than this are dropped, unless asked otherwise."""
 
@@ -74,7 +66,7 @@ class CritiquesTask:
     """`n` critiques of each solution, by a kind of critic; for `variant`, on each of its first few variants."""
 
     critic: str
-    """One of `PLACES`."""
+    """One of `stepmark.prompts.critics.PLACES`."""
     prompt: Prompt
     sampling: Sampling
     n: int
@@ -129,26 +121,30 @@ class CritiquesTask:
             return Dropped("no steps")
         if len(subject.text) > self.max_chars:
             return Dropped("too long")
-        judged = self.critic == "judge"
-        steps = numbered_paragraphs(subject.steps) if judged else render_solution(subject.steps, subject.answer)
-        places = {"problem": subject.statement, "steps": steps}
+        asked = partial(
+            question_to_critic,
+            self.critic,
+            problem=subject.statement,
+            steps=subject.steps,
+            answer=subject.answer,
+        )
         if self.critic == "variant":
             if item.variants:
                 return [
-                    Exercise("variant", one.problem_id, self.prompt.fill({**places, "variant": one.statement}))
+                    Exercise("variant", one.problem_id, asked(self.prompt, variant=one.statement))
                     for one in item.variants
                 ]
             if self.fallback is None:
                 return Dropped("no variant")
-            return [Exercise("concrete", subject.problem_id, self.fallback.fill(places))]
+            return [Exercise("concrete", subject.problem_id, asked(self.fallback))]
         if self.critic == "self" and subject.generator != self.model:
             return Dropped("by another model")
+        reference = None
         if self.critic == "reference":
             reference = item.reference_solution or subject.reference_answer
             if reference is None:
                 return Dropped("no reference")
-            places["reference"] = reference
-        return [Exercise(self.critic, subject.problem_id, self.prompt.fill(places))]
+        return [Exercise(self.critic, subject.problem_id, asked(self.prompt, reference=reference))]
 
     def store(self, session: Session, run_id: int, results: Sequence[Criticised]) -> Mapping[str, int]:
         """Stores a critique for each sample; counts them by verdict, and unreadable ones by reason."""
@@ -239,12 +235,12 @@ def critiques_task(
         raise SettingsError(f"there is no critic {critic!r}; choose one of: {', '.join(PLACES)}")
     return CritiquesTask(
         critic,
-        read_prompt(prompt or critic, places=PLACES[critic], folder=PROMPT_FOLDER),
+        read_prompt(prompt or critic, places=PLACES[critic], folder=FOLDER),
         sampling,
         n,
         model,
         selection,
         n_variants,
-        read_prompt("concrete", places=PLACES["concrete"], folder=PROMPT_FOLDER) if critic == "variant" else None,
+        read_prompt("concrete", places=PLACES["concrete"], folder=FOLDER) if critic == "variant" else None,
         max_chars,
     )

@@ -70,7 +70,7 @@ def test_a_pair_is_made_where_number_and_share_of_right_steps_agree(labelled: sa
 
 def test_labels_are_taken_from_those_who_were_asked_for(labelled: sa.Engine, tmp_path: Path) -> None:
     _, more, pairs = exported(labelled, tmp_path, annotators=("bob",))
-    assert (more, pairs) == ({}, {"none of 2 > differing"})
+    assert (more, pairs) == ({"labels_other_annotator": 5}, {"none of 2 > differing"})
     with pytest.raises(InputError, match="no row to export: read 0"):
         exported(labelled, tmp_path, annotator_kinds=("model",))
 

@@ -99,11 +99,11 @@ def small(database: sa.Engine) -> sa.Engine:
         annotation(1, 1, 1, [1]),
         annotation(2, 2, 1, [-1]),
         annotation(3, 3, 1, [1]),
-        annotation(4, 4, 1, [1, 0, 1]),
+        annotation(4, 4, 1, [1, 0, 1], guideline="rules-2"),
         annotation(5, 4, 2, [1, 1, 1]),
         annotation(6, 4, 3, [1, -1, 1]),
         annotation(7, 5, 2, [1], finish_reason="give_up"),
-        annotation(8, 5, 1, [], finish_reason="bad_problem"),
+        annotation(8, 5, 1, [], finish_reason="bad_problem", guideline="rules-1"),
         annotation(10, 1, 2, [1]),
         annotation(9, 1, 2, [-1], superseded_by_id=10),
         preference(11, 1, 1, 2, "a", 2),
@@ -209,6 +209,7 @@ def test_the_same_query_gives_the_same_bytes_of_everything(small: sa.Engine, tmp
 def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_path: Path) -> None:
     report = EXPORTS["prm"][1](small, Target(tmp_path, shares=ALL))
     golden = (GOLDEN / "prm.jsonl").read_bytes()
+    trace = (tmp_path / "trace" / "prm" / "train-00000-of-00001.jsonl").read_bytes()
     content = (tmp_path / "manifest.json").read_bytes()
     assert json.loads(content) == {
         "manifest_version": 1,
@@ -223,16 +224,44 @@ def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_pa
                     "run_id": None,
                     "max_per_problem": None,
                     "keep_duplicates": False,
-                    "neutral": "positive",
-                    "after_first_error": "stop",
+                    "outcomes": [],
+                    "licences": [],
+                    "licences_refused": [],
+                    "min_pass": None,
+                    "max_pass": None,
+                    "keep_flagged": False,
+                    "decontaminate": [],
+                    "max_similarity": None,
                     "annotators": [],
                     "annotator_kinds": [],
+                    "annotators_refused": [],
+                    "label_sources": [],
+                    "projects": [],
+                    "guidelines": [],
+                    "since": None,
+                    "until": None,
+                    "without_suggestions": False,
+                    "min_labellers": 1,
+                    "min_agreement": 0.0,
+                    "adjudicated": "prefer",
+                    "neutral": "positive",
+                    "after_first_error": "stop",
                     "labellers": "each",
+                    "target": "hard",
+                    "unjudged": "end",
+                    "repaired": "wrong",
+                    "without_unsure": False,
+                    "rollouts_run": None,
                     "answer_segment": True,
                     "split": {"train": 1.0},
                     "split_seed": 0,
                     "file_format": "jsonl",
                     "rows_per_shard": 100_000,
+                    "trace": "pseudonyms",
+                    "balance": False,
+                    "tokenizer": None,
+                    "max_length": None,
+                    "drop_longer": False,
                 },
                 "counts": {"read": 9, "kept": 7, "dropped": {"bad_problem": 1, "duplicate": 1}},
                 "licences": {"CC0-1.0": 7},
@@ -248,6 +277,21 @@ def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_pa
                     ]
                 },
                 "aside": {},
+                "trace": {
+                    "train": [
+                        {
+                            "path": "trace/prm/train-00000-of-00001.jsonl",
+                            "rows": 7,
+                            "bytes": len(trace),
+                            "sha256": hashlib.sha256(trace).hexdigest(),
+                        }
+                    ]
+                },
+                "labels": {"labels": {"false": 2, "true": 14}},
+                "lengths": {"64": 2, "128": 5},
+                "example": json.loads(golden.splitlines()[0]),
+                "guidelines": ["rules-2"],
+                "agreement": {},
             }
         },
     }

@@ -1,6 +1,7 @@
-"""`stepmark export preference`."""
+"""`stepmark export preference`, and where its pairs come from."""
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -8,35 +9,73 @@ from stepmark.cli.flags import with_flags
 
 from .flags import Labellers, Rows, Text, Writing
 
+if TYPE_CHECKING:
+    from exports.queries.selection import TrainingSet
+
+PreferenceFormat = Literal[
+    "trl", "trl-chat", "trl-implicit", "openrlhf", "llamafactory", "axolotl", "rewardbench", "rewardbench2"
+]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Where pairs of solutions come from."""
+
+    origin: Annotated[
+        Literal["preferences", "outcomes", "first-errors", "scores", "shared-prefix", "alternatives"],
+        typer.Option(
+            "--from",
+            help="Choices of annotators (people or judges); right over wrong solutions of a problem; those whose "
+            "steps are right for longer; higher over lower scores of a reward model; right over wrong steps after "
+            "the same right ones, of two solutions, or of the candidates for one.",
+        ),
+    ] = "preferences"
+    reward_model: Annotated[str | None, typer.Option(metavar="NAME", help="--from scores: whose.")] = None
+    tie: Annotated[
+        float, typer.Option(min=0, help="--from scores: scores that differ by no more are a tie, which makes no row.")
+    ] = 0.0
+    max_pairs_per_problem: Annotated[
+        int, typer.Option(min=1, help="All but --from preferences: pairs of one problem at most.")
+    ] = 16
+    seed: Annotated[int, typer.Option(help="All but --from preferences: another seed draws other pairs.")] = 0
+
+    def of(self, rows: Rows, labellers: Labellers, text: Text) -> "TrainingSet":
+        """The preference set."""
+        from exports.queries.derived_pairs import DerivedPairOptions, derived_pair_set
+        from exports.queries.preference_rows import PreferenceOptions, preference_set
+        from stepmark.errors import SettingsError
+
+        if self.origin in ("scores", "shared-prefix", "alternatives"):
+            derived = DerivedPairOptions(
+                origin=self.origin,
+                text=text,
+                reward_model=self.reward_model,
+                tie=self.tie,
+                max_pairs_per_problem=self.max_pairs_per_problem,
+                seed=self.seed,
+                **labellers.names(f"--from {self.origin}"),
+            )
+            return derived_pair_set(rows.selection(), derived)
+        if self.reward_model is not None:
+            raise SettingsError(f"--reward-model goes with --from scores, not with --from {self.origin}")
+        options = PreferenceOptions(
+            origin=self.origin,
+            text=text,
+            max_pairs_per_problem=self.max_pairs_per_problem,
+            seed=self.seed,
+            **labellers.filter(),
+        )
+        return preference_set(rows.selection(), options)
+
 
 @with_flags
 def preference(
     writing: Writing,
     rows: Rows,
     labellers: Labellers,
-    origin: Annotated[
-        Literal["preferences", "outcomes", "first-errors"],
-        typer.Option(
-            "--from",
-            help="Choices of annotators, right over wrong solutions of a problem, or those whose steps are right for "
-            "longer over others.",
-        ),
-    ] = "preferences",
+    pairs: Pairs,
+    format: Annotated[PreferenceFormat, typer.Option(help="For whom: docs/formats.md.")] = "trl",
     text: Text = "steps",
-    max_pairs_per_problem: Annotated[
-        int, typer.Option(min=1, help="--from outcomes and first-errors: pairs of one problem at most.")
-    ] = 16,
-    seed: Annotated[int, typer.Option(help="--from outcomes and first-errors: another seed draws other pairs.")] = 0,
 ) -> None:
-    """Pairs for a preference model: prompt, chosen, rejected, and margin where choices have a strength."""
-    from exports.queries.preference_rows import PreferenceOptions, preference_set
-
-    options = PreferenceOptions(
-        origin=origin,
-        text=text,
-        annotators=tuple(labellers.annotator),
-        annotator_kinds=tuple(map(str, labellers.annotator_kind)),
-        max_pairs_per_problem=max_pairs_per_problem,
-        seed=seed,
-    )
-    writing.write(preference_set(rows.selection(), options))
+    """Pairs for a preference model: prompt, chosen, rejected, and margin where choices have a strength or a score."""
+    writing.write(pairs.of(rows, labellers, text), format)

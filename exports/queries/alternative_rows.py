@@ -1,0 +1,143 @@
+"""Rows of a process reward model from alternatives: the steps before one, and a candidate in its place.
+
+Every labelled candidate is a row of its own, `prefix + candidate`, with the labels of the prefix by the same
+labeller: PRM800K holds several times as many labels as steps on the chosen paths (Lightman et al. 2023).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from db.models import Alternative, AlternativeLabel, Annotation, Problem, Solution
+from exports.formats.columns import Column
+from stepmark.steps import render_segments
+
+from .derived_pairs import candidate_text, only_labels_that_count, step_labels
+from .selection import Counts, Page, RowLimits, Selection, SetRow, TrainingSet, is_selected, pages, source_name
+
+Neutral = Literal["positive", "negative", "drop"]
+
+
+def with_alternatives(
+    prm: TrainingSet,
+    *,
+    neutral: Neutral = "positive",
+    annotators: tuple[str, ...] = (),
+    annotator_kinds: tuple[str, ...] = (),
+) -> TrainingSet:
+    """A set of step labels with rows for labelled alternatives behind its own; limits hold for each part."""
+
+    def rows(session: Session, columns: tuple[Column, ...], counts: Counts) -> Iterator[SetRow]:
+        yield from prm.rows(session, columns, counts)
+        are_soft = any(column.name == "labels" and column.kind == "floats" for column in columns)
+        for row in alternative_rows(
+            session, prm.selection, counts, neutral=neutral, annotators=annotators, annotator_kinds=annotator_kinds
+        ):
+            if are_soft:
+                row.row["labels"] = [float(label) for label in row.row["labels"]]
+            yield row
+
+    return replace(prm, flags={**prm.flags, "alternatives": "rows"}, rows=rows)
+
+
+def alternative_rows(
+    session: Session,
+    selection: Selection,
+    counts: Counts,
+    *,
+    neutral: Neutral = "positive",
+    annotators: tuple[str, ...] = (),
+    annotator_kinds: tuple[str, ...] = (),
+) -> Iterator[SetRow]:
+    """Yields a row for each label of an alternative, ordered by problem, solution, step and labeller."""
+    limits = RowLimits(selection, counts)
+    for page in pages(session):
+        prefixes = step_labels(session, page, selection)
+        query = only_labels_that_count(_labelled(page, selection), annotators, annotator_kinds)
+        for row in session.execute(query).all():
+            counts.n_read += 1
+            labels = [*_before(row, prefixes.get(row.solution_id, {})), row.label]
+            reason = _refusal(labels, neutral)
+            if reason is not None:
+                counts.dropped[reason] += 1
+                continue
+            marks = [label == 1 or (label == 0 and neutral == "positive") for label in labels]
+            if not all(marks[:-1]):
+                counts.dropped["alternative_after_an_error"] += 1
+                continue
+            completions = render_segments(row.steps[: row.step_index], None)
+            completions.append(candidate_text(row.alternative, row.step_index, is_answer=row.is_answer))
+            if limits.takes(row.problem_id, row.annotator_id, *completions):
+                counts.more["rows_of_alternatives"] += 1
+                yield SetRow(
+                    family=row.family,
+                    row={"prompt": row.statement, "completions": completions, "labels": marks},
+                    source=source_name(row),
+                    licence=row.licence,
+                    trust=row.reference_trust,
+                    trace={
+                        "problem_ids": [row.problem_id],
+                        "solution_ids": [row.solution_id],
+                        "annotation_ids": [row.annotation_id],
+                        "annotator_ids": [row.annotator_id],
+                        "run_ids": [row.run_id] if row.run_id is not None else [],
+                        "sources": [row.source] if row.source is not None else [],
+                        "rule": "label of an alternative",
+                    },
+                )
+
+
+def _refusal(labels: list[int | None], neutral: Neutral) -> str | None:
+    if None in labels:
+        return "prefix_unjudged"
+    if neutral == "drop" and 0 in labels:
+        return "alternative_neutral" if labels[-1] == 0 else "prefix_neutral"
+    return None
+
+
+def _before(row: Any, labels: Mapping[int, Mapping[int, int]]) -> list[int | None]:
+    """Labels of the steps before a candidate: the labeller's own, else what all others say who judged the step."""
+    found: list[int | None] = []
+    for index in range(row.step_index):
+        given = labels.get(index, {})
+        said = {given[row.annotation_id]} if row.annotation_id in given else set(given.values())
+        found.append(said.pop() if len(said) == 1 else None)
+    return found
+
+
+def _labelled(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(
+            Solution.solution_id,
+            Solution.problem_id,
+            Solution.steps,
+            Solution.source,
+            Solution.run_id,
+            Solution.licence,
+            Problem.statement,
+            Problem.family,
+            Problem.reference_trust,
+            Alternative.step_index,
+            Alternative.text.label("alternative"),
+            Alternative.is_answer,
+            AlternativeLabel.label,
+            Annotation.annotation_id,
+            Annotation.annotator_id,
+        )
+        .select_from(Alternative)
+        .join(Solution, Solution.solution_id == Alternative.solution_id)
+        .join(Problem, Problem.problem_id == Solution.problem_id)
+        .join(AlternativeLabel, AlternativeLabel.alternative_id == Alternative.alternative_id)
+        .join(Annotation, Annotation.annotation_id == AlternativeLabel.annotation_id)
+        .where(page.holds(Solution.problem_id), is_selected(selection))
+        .order_by(
+            Solution.problem_id,
+            Solution.solution_id,
+            Alternative.step_index,
+            Annotation.annotation_id,
+            Alternative.alternative_id,
+        )
+    )

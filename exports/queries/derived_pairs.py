@@ -1,0 +1,370 @@
+"""Pairs for a preference set that nobody chose as such: from a reward model's scores, and from labels of steps.
+
+- `scores`: of two solutions of a problem, the one with the higher score; the margin is the difference.
+- `shared-prefix`: two solutions that share their first steps, all of them right, and whose next step is right in one
+  and wrong in the other (Step-DPO, Lai et al. 2024; there the wrong step's correction is sampled).
+- `alternatives`: a right and a wrong candidate for one step, as PRM800K rates them.
+
+Of the last two, both texts end in the step that differs.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, groupby
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from db.models import Alternative, AlternativeLabel, Annotation, Annotator, Problem, Score, Solution, StepLabel
+from db.selection import is_label_data
+from exports.formats.columns import MARGIN, PREFERENCE, Column
+from stepmark.errors import InputError, SettingsError
+from stepmark.steps import render_answer, render_prefix, render_solution
+
+from .selection import (
+    Counts,
+    Page,
+    RowLimits,
+    Selection,
+    SetRow,
+    TextForm,
+    TrainingSet,
+    is_selected,
+    joint_licence,
+    pages,
+    source_name,
+    whole_text,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedPairOptions:
+    """Where the pairs come from."""
+
+    origin: Literal["scores", "shared-prefix", "alternatives"]
+    text: TextForm = "steps"
+    """Whole solutions, of `scores`."""
+    reward_model: str | None = None
+    """Whose scores."""
+    tie: float = 0.0
+    """Scores that differ by no more than this are a tie."""
+    annotators: tuple[str, ...] = ()
+    """Only labels by these; empty: by all."""
+    annotator_kinds: tuple[str, ...] = ()
+    """Only labels by `person`, `program` or `model`; empty: by all."""
+    max_pairs_per_problem: int = 16
+    """Drawn with the seed."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """One side of a pair."""
+
+    text: str
+    solution: Any
+    annotation_ids: tuple[int, ...] = ()
+
+
+def derived_pair_set(selection: Selection, options: DerivedPairOptions) -> TrainingSet:
+    """Pairs of a better and a worse text.
+
+    Raises:
+        SettingsError: Pairs from scores, and no reward model is named.
+    """
+    if (options.origin == "scores") != (options.reward_model is not None):
+        raise SettingsError(
+            "pairs from scores need the name of a reward model (--reward-model), and others take none"
+        )
+    rows = {"scores": score_rows, "shared-prefix": shared_prefix_rows, "alternatives": alternative_pair_rows}
+    columns: tuple[Column, ...] = (*PREFERENCE, MARGIN) if options.origin == "scores" else PREFERENCE
+
+    def found(session: Session, _: tuple[Column, ...], counts: Counts) -> Iterator[SetRow]:
+        return rows[options.origin](session, selection, options, counts)
+
+    return TrainingSet("preference", selection, asdict(options), found, lambda session: columns)
+
+
+def score_rows(
+    session: Session, selection: Selection, options: DerivedPairOptions, counts: Counts
+) -> Iterator[SetRow]:
+    """Yields pairs of each problem's distinct texts, the higher score chosen, ordered by problem.
+
+    Raises:
+        InputError: Nothing was scored by that reward model.
+    """
+    _check_reward_model(session, options.reward_model)
+    limits = RowLimits(selection, counts)
+    for page in pages(session):
+        query = _solutions(page, selection, Score.value).join(Score, Score.solution_id == Solution.solution_id)
+        rows = session.execute(query.where(Score.reward_model == options.reward_model)).all()
+        for problem_id, group in groupby(rows, key=lambda row: row.problem_id):
+            sides: dict[str, _Text] = {}
+            for row in group:
+                if text := whole_text(row, options.text):
+                    sides.setdefault(text, _Text(text, row))
+            n_pairs = len(sides) * (len(sides) - 1) // 2
+            pairs = (
+                (one, other) if one.solution.value > other.solution.value else (other, one)
+                for one, other in combinations(sides.values(), 2)
+                if abs(one.solution.value - other.solution.value) > options.tie
+            )
+            drawn, n_apart = _drawn(pairs, options)
+            counts.n_read += n_pairs
+            counts.dropped["tie"] += n_pairs - n_apart
+            counts.dropped["over_max_pairs_per_problem"] += n_apart - len(drawn)
+            for chosen, rejected in drawn:
+                if limits.takes(problem_id, chosen.text, rejected.text):
+                    margin = chosen.solution.value - rejected.solution.value
+                    yield _set_row(chosen, rejected, f"scores of {options.reward_model}", margin=margin)
+
+
+def shared_prefix_rows(
+    session: Session, selection: Selection, options: DerivedPairOptions, counts: Counts
+) -> Iterator[SetRow]:
+    """Yields pairs of a right and a wrong step after the same right steps, ordered by problem.
+
+    A step on which labellers differ ends what is known of its solution, as does one that is neutral or unjudged.
+    """
+    limits = RowLimits(selection, counts)
+    for page in pages(session):
+        labels = step_labels(
+            session, page, selection, annotators=options.annotators, annotator_kinds=options.annotator_kinds
+        )
+        rows = session.execute(_solutions(page, selection)).all()
+        for problem_id, group in groupby(rows, key=lambda row: row.problem_id):
+            nexts: dict[tuple[str, ...], tuple[dict[str, _Text], dict[str, _Text]]] = {}
+            for row in group:
+                said = labels.get(row.solution_id, {})
+                for index, step in enumerate(row.steps):
+                    given = said.get(index, {})
+                    if set(given.values()) not in ({1}, {-1}):
+                        counts.more["solutions_with_labellers_who_differ"] += len(set(given.values())) > 1
+                        break
+                    is_right = 1 in given.values()
+                    side = _Text(render_solution(row.steps[: index + 1], None), row, tuple(sorted(given)))
+                    right, wrong = nexts.setdefault(tuple(row.steps[:index]), ({}, {}))
+                    (right if is_right else wrong).setdefault(step, side)
+                    if not is_right:
+                        break
+            every = [pair for right, wrong in nexts.values() for pair in _crossed(right, wrong)]
+            yield from _limited(problem_id, every, options, limits, counts, rule="step labels")
+
+
+def alternative_pair_rows(
+    session: Session, selection: Selection, options: DerivedPairOptions, counts: Counts
+) -> Iterator[SetRow]:
+    """Yields pairs of a right and a wrong candidate for a step by one labeller, ordered by problem.
+
+    The solution's own step is a candidate too, where the same labeller judged it. Candidates after a step that this
+    labeller found wrong are left out.
+    """
+    limits = RowLimits(selection, counts)
+    for page in pages(session):
+        labels = step_labels(
+            session, page, selection, annotators=options.annotators, annotator_kinds=options.annotator_kinds
+        )
+        rows = session.execute(_alternatives(page, selection, options)).all()
+        for problem_id, of_problem in groupby(rows, key=lambda row: row.problem_id):
+            every: list[tuple[_Text, _Text]] = []
+            for (_, index, annotation_id), group in groupby(
+                of_problem, key=lambda row: (row.solution_id, row.step_index, row.annotation_id)
+            ):
+                candidates = list(group)
+                solution = candidates[0]
+                own = {
+                    place: label
+                    for place, given in labels.get(solution.solution_id, {}).items()
+                    for who, label in given.items()
+                    if who == annotation_id
+                }
+                if any(own.get(place) == -1 for place in range(index)):
+                    counts.more["candidates_after_an_error"] += len(candidates)
+                    continue
+                prefix = render_prefix(solution.steps[:index])
+                sides: tuple[dict[str, _Text], dict[str, _Text]] = ({}, {})
+                if index < len(solution.steps) and own.get(index) in (1, -1):
+                    text = render_solution(solution.steps[: index + 1], None)
+                    sides[0 if own[index] == 1 else 1][text] = _Text(text, solution, (annotation_id,))
+                for one in candidates:
+                    if one.label == 0:
+                        continue
+                    text = prefix + candidate_text(one.alternative, index, is_answer=one.is_answer)
+                    sides[0 if one.label == 1 else 1].setdefault(text, _Text(text, one, (annotation_id,)))
+                every += _crossed(*sides)
+            yield from _limited(problem_id, every, options, limits, counts, rule="labels of alternatives")
+
+
+def candidate_text(text: str, index: int, *, is_answer: bool) -> str:
+    r"""A candidate for a step as it is rendered.
+
+    >>> candidate_text("9 + 7 = 16", 1, is_answer=False), candidate_text("16", 1, is_answer=True)
+    ('Step 2: 9 + 7 = 16', '# Answer\n\n16')
+    """
+    return render_answer(text) if is_answer else f"Step {index + 1}: {text}"
+
+
+def only_labels_that_count(query: Any, annotators: Sequence[str], annotator_kinds: Sequence[str]) -> Any:
+    """A query of annotations without those that were superseded or measure people, by these annotators."""
+    query = query.join(Annotator, Annotator.annotator_id == Annotation.annotator_id).where(
+        Annotation.superseded_by_id.is_(None), is_label_data()
+    )
+    if annotators:
+        query = query.where(Annotator.name.in_(annotators))
+    return query.where(Annotator.kind.in_(annotator_kinds)) if annotator_kinds else query
+
+
+def _limited(
+    problem_id: int,
+    every: list[tuple[_Text, _Text]],
+    options: DerivedPairOptions,
+    limits: RowLimits,
+    counts: Counts,
+    *,
+    rule: str,
+) -> Iterator[SetRow]:
+    counts.n_read += len(every)
+    drawn, _ = _drawn(every, options)
+    counts.dropped["over_max_pairs_per_problem"] += len(every) - len(drawn)
+    for chosen, rejected in drawn:
+        if chosen.text == rejected.text:
+            counts.dropped["equal_texts"] += 1
+        elif limits.takes(problem_id, chosen.text, rejected.text):
+            yield _set_row(chosen, rejected, rule)
+
+
+def _crossed(right: dict[str, _Text], wrong: dict[str, _Text]) -> list[tuple[_Text, _Text]]:
+    return [(one, other) for one in right.values() for other in wrong.values()]
+
+
+def _drawn(
+    pairs: Iterable[tuple[_Text, _Text]], options: DerivedPairOptions
+) -> tuple[list[tuple[_Text, _Text]], int]:
+    """At most so many of the pairs, those with the smallest lots, in their order; and how many there were."""
+    n = 0
+
+    def numbered() -> Iterator[tuple[int, tuple[_Text, _Text]]]:
+        nonlocal n
+        for pair in pairs:
+            yield n, pair
+            n += 1
+
+    drawn = heapq.nsmallest(
+        options.max_pairs_per_problem, numbered(), key=lambda one: (_lot(*one[1], options.seed), one[0])
+    )
+    return [pair for _, pair in sorted(drawn, key=lambda one: one[0])], n
+
+
+def _lot(chosen: _Text, rejected: _Text, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}:{chosen.text}\0{rejected.text}".encode()).digest()
+
+
+def _set_row(chosen: _Text, rejected: _Text, rule: str, *, margin: float | None = None) -> SetRow:
+    solutions = [chosen.solution, rejected.solution]
+    cells: dict[str, Any] = {
+        "prompt": solutions[0].statement,
+        "chosen": chosen.text,
+        "rejected": rejected.text,
+    }
+    if margin is not None:
+        cells["margin"] = margin
+    return SetRow(
+        family=solutions[0].family,
+        row=cells,
+        source=source_name(*solutions),
+        licence=joint_licence([row.licence for row in solutions]),
+        trust=solutions[0].reference_trust,
+        trace={
+            "problem_ids": [solutions[0].problem_id],
+            "solution_ids": list(dict.fromkeys(row.solution_id for row in solutions)),
+            "annotation_ids": list(dict.fromkeys((*chosen.annotation_ids, *rejected.annotation_ids))),
+            "run_ids": list(dict.fromkeys(row.run_id for row in solutions if row.run_id is not None)),
+            "sources": list(dict.fromkeys(row.source for row in solutions if row.source is not None)),
+            "rule": rule,
+        },
+    )
+
+
+def _solutions(page: Page, selection: Selection, *more: Any) -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(*_OF_SOLUTION, *more)
+        .join(Problem, Problem.problem_id == Solution.problem_id)
+        .where(page.holds(Solution.problem_id), is_selected(selection))
+        .order_by(Solution.problem_id, Solution.solution_id)
+    )
+
+
+_OF_SOLUTION = (
+    Solution.solution_id,
+    Solution.problem_id,
+    Solution.text,
+    Solution.steps,
+    Solution.answer,
+    Solution.source,
+    Solution.run_id,
+    Solution.licence,
+    Problem.statement,
+    Problem.family,
+    Problem.reference_trust,
+)
+
+
+def step_labels(
+    session: Session,
+    page: Page,
+    selection: Selection,
+    *,
+    annotators: Sequence[str] = (),
+    annotator_kinds: Sequence[str] = (),
+) -> dict[int, dict[int, dict[int, int]]]:
+    """Labels by solution, step and annotation; none that count steps as a labeller split or merged them."""
+    query = (
+        sa.select(Annotation.solution_id, StepLabel.step_index, StepLabel.annotation_id, StepLabel.label)
+        .select_from(Solution)
+        .join(Annotation, Annotation.solution_id == Solution.solution_id)
+        .join(StepLabel, StepLabel.annotation_id == Annotation.annotation_id)
+        .where(page.holds(Solution.problem_id), is_selected(selection), Annotation.segments.is_(None))
+    )
+    labels: dict[int, dict[int, dict[int, int]]] = {}
+    for solution_id, index, annotation_id, label in session.execute(
+        only_labels_that_count(query, annotators, annotator_kinds)
+    ):
+        labels.setdefault(solution_id, {}).setdefault(index, {})[annotation_id] = label
+    return labels
+
+
+def _alternatives(page: Page, selection: Selection, options: DerivedPairOptions) -> sa.Select[*tuple[Any, ...]]:
+    query = (
+        sa.select(
+            *_OF_SOLUTION,
+            Alternative.step_index,
+            Alternative.text.label("alternative"),
+            Alternative.is_answer,
+            AlternativeLabel.label,
+            AlternativeLabel.annotation_id,
+        )
+        .select_from(Alternative)
+        .join(Solution, Solution.solution_id == Alternative.solution_id)
+        .join(Problem, Problem.problem_id == Solution.problem_id)
+        .join(AlternativeLabel, AlternativeLabel.alternative_id == Alternative.alternative_id)
+        .join(Annotation, Annotation.annotation_id == AlternativeLabel.annotation_id)
+        .where(page.holds(Solution.problem_id), is_selected(selection))
+        .order_by(
+            Solution.problem_id,
+            Solution.solution_id,
+            Alternative.step_index,
+            AlternativeLabel.annotation_id,
+            Alternative.alternative_id,
+        )
+    )
+    wanted: sa.Select[*tuple[Any, ...]] = only_labels_that_count(query, options.annotators, options.annotator_kinds)
+    return wanted
+
+
+def _check_reward_model(session: Session, name: str | None) -> None:
+    if session.scalar(sa.select(Score.score_id).where(Score.reward_model == name).limit(1)) is None:
+        known = ", ".join(sorted(session.scalars(sa.select(Score.reward_model).distinct()))) or "none yet"
+        raise InputError(f"no score is by a reward model named {name!r}; there are: {known}")

@@ -1,0 +1,127 @@
+"""Whose labels count, and which of them: conditions on annotations, counted by reason."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from db.models import Annotation, Annotator, Guideline, Project, Task
+from db.selection import name_like
+from stepmark.errors import InputError
+
+Adjudicated = Literal["prefer", "ignore", "only"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFilter:
+    """Which labels count; all of them where nothing is asked."""
+
+    annotators: tuple[str, ...] = ()
+    """Only labels by these; empty: by all."""
+    annotator_kinds: tuple[str, ...] = ()
+    """Only labels by `person`, `program` or `model`; empty: by all."""
+    annotators_refused: tuple[str, ...] = ()
+    """No labels by these."""
+    label_sources: tuple[str, ...] = ()
+    """Only labels imported from sources named so; `*` is any text."""
+    projects: tuple[str, ...] = ()
+    """Only answers to tasks of these projects."""
+    guidelines: tuple[str, ...] = ()
+    """Only labels made under these versions of the guidelines."""
+    since: dt.datetime | None = None
+    """Only labels from this moment on."""
+    until: dt.datetime | None = None
+    """Only labels before this moment."""
+    without_suggestions: bool = False
+    """No labels of who saw a model's opinion first."""
+    min_labellers: int = 1
+    """Labellers of a step or pair at least; the labels of the others do not count."""
+    min_agreement: float = 0.0
+    """Least share of a step's or pair's labellers who say what most of them say."""
+    adjudicated: Adjudicated = "prefer"
+    """Take a reviewer's decision before the labels it decides on, ignore it, or take only what was decided."""
+
+    @property
+    def looks_at_others(self) -> bool:
+        """Whether a label counts or not by what others say of the same thing."""
+        return self.min_labellers > 1 or self.min_agreement > 0
+
+
+def flags_of(options: Any) -> dict[str, Any]:
+    """A dataclass of options as a manifest records it."""
+    found = {field.name: getattr(options, field.name) for field in fields(options)}
+    return {name: one.isoformat() if isinstance(one, dt.datetime) else one for name, one in found.items()}
+
+
+def check_labels(session: Session, labels: LabelFilter) -> None:
+    """Makes sure that what the filter names is there.
+
+    Raises:
+        InputError: A name is of no annotator, project, guideline or source of labels.
+    """
+    _check(session, "annotator", Annotator.name, (*labels.annotators, *labels.annotators_refused))
+    _check(session, "project", Project.name, labels.projects)
+    for version in labels.guidelines:
+        # Imported labels may name a version whose text is not here.
+        if (
+            session.scalar(sa.select(Annotation.annotation_id).where(Annotation.guideline == version).limit(1))
+            is None
+        ):
+            _check(session, "guideline", Guideline.version, (version,))
+    for pattern in labels.label_sources:
+        found = sa.select(Annotation.annotation_id).where(name_like(Annotation.source, pattern)).limit(1)
+        if session.scalar(found) is None:
+            known = session.scalars(sa.select(Annotation.source).distinct().limit(20))
+            raise InputError(f"no label is of a source named like {pattern!r}; there are: {_listed(known)}")
+
+
+def _check(session: Session, what: str, column: Any, names: Sequence[str]) -> None:
+    for name in names:
+        if session.scalar(sa.select(column).where(column == name)) is None:
+            known = session.scalars(sa.select(column).order_by(column).limit(20))
+            raise InputError(f"no {what} is called {name!r}; there are: {_listed(known)}")
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(name for name in names if name)) or "none yet"
+
+
+def label_refusal(labels: LabelFilter) -> sa.ColumnElement[str | None]:
+    """Why an annotation does not count, as a column: null where it does."""
+    refused: list[tuple[sa.ColumnElement[bool], str]] = []
+    if labels.annotators:
+        refused.append((~_by(Annotator.name.in_(labels.annotators)), "other_annotator"))
+    if labels.annotators_refused:
+        refused.append((_by(Annotator.name.in_(labels.annotators_refused)), "annotator_refused"))
+    if labels.annotator_kinds:
+        refused.append((~_by(Annotator.kind.in_(labels.annotator_kinds)), "other_annotator_kind"))
+    if labels.label_sources:
+        wanted = sa.or_(*(name_like(Annotation.source, pattern) for pattern in labels.label_sources))
+        refused.append((Annotation.source.is_(None) | ~wanted, "other_label_source"))
+    if labels.projects:
+        of_project = (
+            sa.select(Task.task_id)
+            .join(Project, Project.project_id == Task.project_id)
+            .where(Task.task_id == Annotation.task_id, Project.name.in_(labels.projects))
+            .correlate(Annotation)
+        )
+        refused.append((~of_project.exists(), "other_project"))
+    if labels.guidelines:
+        wanted = Annotation.guideline.in_(labels.guidelines)
+        refused.append((Annotation.guideline.is_(None) | ~wanted, "other_guideline"))
+    if labels.since is not None:
+        refused.append((Annotation.created_at < labels.since, "too_early"))
+    if labels.until is not None:
+        refused.append((Annotation.created_at >= labels.until, "too_late"))
+    if labels.without_suggestions:
+        refused.append((Annotation.suggestion_shown.is_(True), "suggestion_shown"))
+    if not refused:
+        return sa.null()
+    return sa.case(*((condition, sa.literal_column(f"'{reason}'")) for condition, reason in refused), else_=sa.null())
+
+
+def _by(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return Annotation.annotator_id.in_(sa.select(Annotator.annotator_id).where(condition))

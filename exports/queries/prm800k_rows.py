@@ -1,0 +1,235 @@
+"""Step labels in PRM800K's own schema: one row for each annotation, with every candidate that it rates.
+
+The ratings stay as they were given (-1, 0, 1); no choice of a training set (neutral steps, what follows an error)
+touches them. What came from PRM800K goes out key for key as it came, with the ratings that the tables hold now.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from db.models import (
+    Alternative,
+    AlternativeLabel,
+    Annotation,
+    Annotator,
+    Problem,
+    ProblemSource,
+    Solution,
+    StepLabel,
+    WrittenStep,
+)
+from exports.formats.layouts.steps import PRM800K
+from stepmark.steps import render_answer
+
+from .derived_pairs import only_labels_that_count
+from .selection import Counts, Page, RowLimits, Selection, SetRow, TrainingSet, is_selected, pages, source_name
+from .sources.prm800k import StoredRow, as_row
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """What an annotation says beside its own columns."""
+
+    labels: dict[int, int]
+    written: dict[int, str]
+    alternatives: dict[int, list[Any]]
+    """By step, in the order of their ids."""
+
+
+def prm800k_set(
+    selection: Selection, *, annotators: tuple[str, ...] = (), annotator_kinds: tuple[str, ...] = ()
+) -> TrainingSet:
+    """Annotations of steps, for the layout `prm800k`."""
+
+    def rows(session: Session, _: Any, counts: Counts) -> Iterator[SetRow]:
+        return prm800k_rows(session, selection, counts, annotators=annotators, annotator_kinds=annotator_kinds)
+
+    flags = {"annotators": annotators, "annotator_kinds": annotator_kinds}
+    return TrainingSet("prm", selection, flags, rows, lambda session: PRM800K)
+
+
+def prm800k_rows(
+    session: Session,
+    selection: Selection,
+    counts: Counts,
+    *,
+    annotators: tuple[str, ...] = (),
+    annotator_kinds: tuple[str, ...] = (),
+) -> Iterator[SetRow]:
+    """Yields a row for each annotation, ordered by problem, solution and annotation."""
+    limits = RowLimits(selection, counts)
+    for page in pages(session):
+        query = only_labels_that_count(_annotations(page, selection), annotators, annotator_kinds)
+        rows = session.execute(query).all()
+        rated: dict[int, _Rated] = {}
+        for start in range(0, len(rows), _CHUNK):
+            rated |= _rated(session, [row.annotation_id for row in rows[start : start + _CHUNK]])
+        for row in rows:
+            counts.n_read += 1
+            said = rated[row.annotation_id]
+            if row.finish_reason in (None, "skipped"):
+                counts.dropped["skipped" if row.finish_reason else "not_labelled_to_an_end"] += 1
+            elif not said.labels and not said.alternatives and row.finish_reason != "bad_problem":
+                counts.dropped["no_labels"] += 1
+            elif limits.takes(row.problem_id, row.annotation_id):
+                yield SetRow(
+                    family=row.family,
+                    row=_as_it_came(row, said) if "row" in (row.extra or {}) else _as_prm800k(row, said),
+                    source=source_name(row),
+                    licence=row.licence,
+                    trust=row.reference_trust,
+                    trace={
+                        "problem_ids": [row.problem_id],
+                        "solution_ids": [row.solution_id],
+                        "annotation_ids": [row.annotation_id],
+                        "annotator_ids": [row.annotator_id],
+                        "run_ids": [row.run_id] if row.run_id is not None else [],
+                        "sources": [row.source] if row.source is not None else [],
+                        "rule": "step labels",
+                    },
+                )
+
+
+def _as_it_came(row: Any, said: _Rated) -> dict[str, Any]:
+    """A row that was imported; its candidates are found by the keys `ROW/STEP/CANDIDATE` of the alternatives."""
+    spelled = row.source_extra or {}
+    places = ((one.source_key.split("/")[-1], one) for given in said.alternatives.values() for one in given)
+    return as_row(
+        StoredRow(
+            extra=row.extra,
+            annotator=row.annotator,
+            statement=spelled.get("statement", row.statement),
+            reference_answer=spelled.get("reference_answer", row.reference_answer),
+            reference_solution=spelled.get("reference_solution", row.reference_solution),
+            steps=row.steps,
+            answer=row.answer,
+            labels=said.labels,
+            written=said.written,
+            alternatives={
+                (one.step_index, int(number)): (one.text, one.is_answer, one.label) for number, one in places
+            },
+            finish_reason=row.finish_reason,
+            duration_ms=row.duration_ms,
+        )
+    )
+
+
+def _as_prm800k(row: Any, said: _Rated) -> dict[str, Any]:
+    steps = row.steps if row.segments is None else row.segments
+    answer = None if row.answer is None else render_answer(row.answer)
+    whole = [*steps, *([] if answer is None else [answer])]
+    n_rated = max([*said.labels, *said.written, *said.alternatives], default=-1) + 1
+    return {
+        "labeler": f"annotator-{row.annotator_id}",
+        "timestamp": row.created_at.replace(tzinfo=None).isoformat(),
+        "generation": None,
+        "is_quality_control_question": False,
+        "is_initial_screening_question": False,
+        "question": {
+            "problem": row.statement,
+            "ground_truth_solution": row.reference_solution,
+            "ground_truth_answer": row.reference_answer,
+            "pre_generated_steps": whole,
+            "pre_generated_answer": row.answer,
+            "pre_generated_verifier_score": None,
+        },
+        "label": {
+            "steps": [_step(index, whole, said, is_last=index == n_rated - 1) for index in range(n_rated)],
+            "total_time": row.duration_ms,
+            "finish_reason": row.finish_reason,
+        },
+    }
+
+
+def _step(index: int, whole: Sequence[str], said: _Rated, *, is_last: bool) -> dict[str, Any]:
+    """A step's candidates: the solution's own first; chosen is the one that the labeller went on from."""
+    candidates, chosen = [], None
+    if index < len(whole):
+        label = said.labels.get(index)
+        candidates.append({"text": whole[index], "rating": label, "flagged": False})
+        chosen = None if is_last and label == -1 else 0
+    for one in said.alternatives.get(index, []):
+        text = render_answer(one.text) if one.is_answer else one.text
+        candidates.append({"text": text, "rating": one.label, "flagged": False})
+        if one.is_chosen:
+            chosen = len(candidates) - 1
+    written = said.written.get(index)
+    human = None
+    if written is not None:
+        human, chosen = {"text": written, "rating": None, "source": "human", "flagged": False}, None
+    return {"completions": candidates, "human_completion": human, "chosen_completion": chosen}
+
+
+def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(
+            Annotation.annotation_id,
+            Annotation.annotator_id,
+            Annotation.finish_reason,
+            Annotation.segments,
+            Annotation.duration_ms,
+            Annotation.created_at,
+            Annotation.extra,
+            Annotator.name.label("annotator"),
+            Solution.solution_id,
+            Solution.problem_id,
+            Solution.steps,
+            Solution.answer,
+            Solution.source,
+            Solution.run_id,
+            Solution.licence,
+            ProblemSource.extra.label("source_extra"),
+            Problem.statement,
+            Problem.family,
+            Problem.reference_answer,
+            Problem.reference_solution,
+            Problem.reference_trust,
+        )
+        .select_from(Solution)
+        .join(Annotation, Annotation.solution_id == Solution.solution_id)
+        .join(Problem, Problem.problem_id == Solution.problem_id)
+        .outerjoin(
+            ProblemSource,
+            sa.and_(ProblemSource.source == Solution.source, ProblemSource.source_key == Solution.source_key),
+        )
+        .where(page.holds(Solution.problem_id), is_selected(selection), Annotation.kind == "steps")
+        .order_by(Solution.problem_id, Solution.solution_id, Annotation.annotation_id)
+    )
+
+
+def _rated(session: Session, annotation_ids: Sequence[int]) -> Mapping[int, _Rated]:
+    found = {annotation_id: _Rated({}, {}, {}) for annotation_id in annotation_ids}
+    for label in session.execute(
+        sa.select(StepLabel.annotation_id, StepLabel.step_index, StepLabel.label).where(
+            StepLabel.annotation_id.in_(annotation_ids)
+        )
+    ):
+        found[label.annotation_id].labels[label.step_index] = label.label
+    for step in session.execute(
+        sa.select(WrittenStep.annotation_id, WrittenStep.step_index, WrittenStep.text).where(
+            WrittenStep.annotation_id.in_(annotation_ids)
+        )
+    ):
+        found[step.annotation_id].written[step.step_index] = step.text
+    for one in session.execute(
+        sa.select(
+            AlternativeLabel.annotation_id,
+            AlternativeLabel.label,
+            AlternativeLabel.is_chosen,
+            Alternative.step_index,
+            Alternative.text,
+            Alternative.is_answer,
+            Alternative.source_key,
+        )
+        .join(Alternative, Alternative.alternative_id == AlternativeLabel.alternative_id)
+        .where(AlternativeLabel.annotation_id.in_(annotation_ids))
+        .order_by(Alternative.alternative_id)
+    ):
+        found[one.annotation_id].alternatives.setdefault(one.step_index, []).append(one)
+    return found
