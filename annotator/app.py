@@ -201,9 +201,8 @@ def send_at_once() -> None:
 def keep_what_is_loaded() -> None:
     """Loads the pages before the first one is asked for, and takes all modules out of garbage collection for good.
 
-    Streamlit collects all garbage after every run of a script. Half a million objects of modules were looked through
-    each time, which took 60 to 120 ms with nothing else running: most of what an answer cost. Python's own collections
-    do.
+    Streamlit would collect all garbage after every run of a script, and look through half a million objects of
+    modules each time: 60 to 120 ms, most of what an answer cost. Python's own collections do (`runner.postScriptGC`).
     """
     for page in PAGES:
         import_module(f"annotator.views.{page.view}")

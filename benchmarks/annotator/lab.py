@@ -41,8 +41,8 @@ FLAGS = [
     "--disable-sync",
 ]
 LATEX = (
-    r"By symmetry $\sum_{{k=1}}^{{n}} \frac{{{0}}}{{k(k+{0})}} = \left(1 + \frac{{1}}{{2}} + \dots + \frac{{1}}{{{0}}}\right)"
-    r" - \int_0^1 \frac{{x^{{{0}}}}}{{\sqrt{{1-x^2}}}}\,dx$, so \[\begin{{pmatrix}} a_{{{0}}} & b \\ c & d "
+    r"By symmetry $\sum_{{k=1}}^{{n}} \frac{{{0}}}{{k(k+{0})}} = \left(1 + \frac{{1}}{{2}} + \dots + \frac{{1}}{{n}}"
+    r"\right) - \int_0^1 \frac{{x^{{{0}}}}}{{\sqrt{{1-x^2}}}}\,dx$, so \[\begin{{pmatrix}} a_{{{0}}} & b \\ c & d "
     r"\end{{pmatrix}} \binom{{n}}{{{0}}} = \prod_{{p \le {0}}} \left(1 - p^{{-s}}\right)^{{-1}}.\] "
 )
 

@@ -1,6 +1,6 @@
 """How soon a key shows on the labelling page, beside the same task on a plain Streamlit page, in a real browser.
 
-    python benchmarks/annotator/latency.py [--full] [--peer potato=FOLDER]
+    python benchmarks/annotator/latency.py [--full] [--potato]
 
 The real app as `stepmark annotate` starts it, on SQLite and on PostgreSQL, and `plain_page.py`, driven by the same
 script in the same Chromium, one after the other:
@@ -10,7 +10,11 @@ script in the same Chromium, one after the other:
 - bursts: ten keys 30 ms apart, which must land on their ten steps; what was stored is read from the database;
 - the first two again on a solution of 300 steps, and on one of 100 KB of TeX.
 
-Short by default (a minute); `--full` takes four. Writes its rows into benchmarks/results/annotator.json.
+`--potato` adds potato's step labels (`process_reward`), installed from PyPI into a virtual environment under build/: it
+has no key for a step, so a step's button is focused by the script and pressed by Space; and one of its radio buttons
+that has a key. Its next task is another page, timed from outside.
+
+Short by default (two minutes); `--full` takes six. Writes its rows into benchmarks/results/annotator.json.
 """
 
 import argparse
@@ -18,6 +22,7 @@ import itertools
 import json
 import random
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +34,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from lab import (
+    ROOT,
     Task,
     add_made_tasks,
     app,
@@ -59,6 +65,35 @@ PLAIN = (
 )
 LABELS = {"1": -1, "2": 0, "3": 1}
 NAMES = {"bad": -1, "neutral": 0, "good": 1}
+POTATO = {
+    "annotation_task_name": "steps",
+    "task_dir": ".",
+    "output_annotation_dir": "out/",
+    "output_annotation_format": "json",
+    "data_files": ["items.jsonl"],
+    "item_properties": {"id_key": "id", "text_key": "text"},
+    "user_config": {"allow_all_users": True, "users": []},
+    "require_password": False,
+    "authentication": {"method": "in_memory"},
+    "annotation_schemes": [
+        {
+            "annotation_type": "process_reward",
+            "name": "steps",
+            "description": "Rate every step.",
+            "steps_key": "steps",
+            "step_text_key": "action",
+            "mode": "per_step",
+            "allow_neutral": True,
+        },
+        {
+            "annotation_type": "radio",
+            "name": "verdict",
+            "description": "Is the answer right?",
+            "labels": ["wrong", "unsure", "right"],
+            "sequential_key_binding": True,
+        },
+    ],
+}
 THINK_S = 0.06
 GOAL_KEY_MS = 16
 GOAL_NEXT_MS = 50
@@ -233,6 +268,67 @@ def measure_plain(browser: Browser, folder: Path, tasks: Tasks) -> Measured:
     return measured
 
 
+def measure_potato(browser: Browser, folder: Path, n_tasks: int, n_steps: int = 10) -> Measured:
+    """Potato with the same tasks; `keys` are its step buttons, `long_keys` its radio buttons by key."""
+    home = ROOT / "build" / "peers" / "potato"
+    if not (home / "bin" / "potato").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        subprocess.run([str(home / "bin" / "python"), "-m", "pip", "install", "-q", "potato-annotation"], check=True)
+    with (folder / "items.jsonl").open("w") as file:
+        for number, (statement, steps) in enumerate(plain_tasks(n_tasks + 1, n_steps=n_steps)):
+            item = {"id": f"item-{number}", "text": statement, "steps": [{"action": step} for step in steps]}
+            file.write(json.dumps(item) + "\n")
+    (folder / "potato.yaml").write_text(json.dumps(POTATO))
+    port, measured = free_port(), Measured()
+    command = [str(home / "bin" / "potato"), "start", str(folder / "potato.yaml"), "-p", str(port)]
+    with serving(command, port, "/", folder) as server:
+        context = browser.new_context(viewport={"width": 1360, "height": 900})
+        page = context.new_page()
+        page.add_init_script(PROBE)
+        page.goto(server.address)
+        page.fill("#login-email", "annotator-1")
+        page.keyboard.press("Enter")
+        for number in range(1, n_tasks + 1):
+            page.wait_for_selector(f"text=Problem {number}:")
+            page.wait_for_selector(".prm-btn")
+            page.evaluate("stepmarkProbe.shown = () => document.querySelectorAll('.prm-btn.selected').length")
+            time.sleep(1)
+            for step in range(n_steps):
+                page.locator(".prm-btn-correct").nth(step).focus()
+                measured.keys.add(timed(page, " "))
+            page.evaluate("document.activeElement.blur()")
+            page.evaluate("stepmarkProbe.shown = () => document.querySelector('input.verdict:checked')?.value")
+            for key in "123":
+                measured.long_keys.add(timed(page, key))
+            time.sleep(1)
+            began = time.perf_counter()
+            page.keyboard.press("ArrowRight")
+            page.wait_for_selector(f"text=Problem {number + 1}:")
+            measured.submits.dom.append(1000 * (time.perf_counter() - began))
+        context.close()
+    return measured
+
+
+def rows_of_potato(ours: Measured, potato: Measured) -> list[dict[str, Any]]:
+    """Ours beside potato, in the same run."""
+    return [
+        result(
+            f"{what}, beside potato, {label}",
+            quantile(times, share),
+            "ms",
+            against=f"potato, {how}: {quantile(others, share):.1f} ms",
+            peer=quantile(others, share),
+        )
+        for what, times, others, how in (
+            ("key to DOM, 10 steps", ours.keys.dom, potato.keys.dom, "Space on a step's focused button"),
+            ("key to DOM, 10 steps, one choice by key", ours.keys.dom, potato.long_keys.dom, "a radio button's key"),
+            ("key to frame, 10 steps", ours.keys.frame, potato.keys.frame, "Space on a step's focused button"),
+            ("submit to next task", ours.submits.dom, potato.submits.dom, "arrow key to the next page"),
+        )
+        for share, label in ((0.5, "p50"), (0.95, "p95"))
+    ]
+
+
 def rows_of(name: str, ours: Measured, plain: Measured) -> list[dict[str, Any]]:
     """Rows of one database, beside the plain page."""
     rows = []
@@ -266,6 +362,7 @@ def rows_of(name: str, ours: Measured, plain: Measured) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--potato", action="store_true", help="measure potato too")
     parser.add_argument("--databases", nargs="+", default=["SQLite", "PostgreSQL"])
     parser.add_argument("--dry", action="store_true", help="print, and leave the results file as it is")
     chosen = parser.parse_args()
@@ -277,6 +374,8 @@ def main() -> None:
         for kind, url in urls.items():
             ours = measure_ours(browser, url, Path(name), tasks, n_keys_of_long)
             rows += rows_of(kind, ours, plain)
+        if chosen.potato:
+            rows += rows_of_potato(ours, measure_potato(browser, Path(name), 3 if not chosen.full else 20))
     write_results(rows, is_dry=chosen.dry)
 
 
