@@ -13,6 +13,8 @@ DEMO ?= demo
 PORT ?= 8501
 # Processes that run tests, each a file at a time.
 WORKERS ?= 2
+# FULL=--full: benchmarks at their full length.
+FULL ?=
 
 BIN := $(VENV)/bin
 
@@ -61,8 +63,10 @@ bench-generation: $(VENV)/.dev  ## sampling from a server, beside bare loops and
 bench-rollouts: $(VENV)/.dev  ## first errors by rollouts, against the exact checker
 	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/rollouts.py $(ARGS)
 
-bench-annotator: $(VENV)/.dev  ## checked arithmetic, against the step labels of published sets (ARGS=FOLDER)
+bench-annotator: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## checked arithmetic, keys in a browser, a crowd of annotators (FULL=--full: half an hour)
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/annotator/arithmetic.py $(ARGS)
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/annotator/latency.py $(FULL)
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/annotator/crowd.py $(FULL)
 
 pictures: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## the documentation's pictures of the app, drawn anew (ARGS="label dashboard")
 	PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.e2e.pictures docs/images $(ARGS)

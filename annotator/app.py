@@ -4,11 +4,13 @@ The app calls no other host. Without accounts it listens on this machine only, a
 the annotator it was started for; from the first account on, people sign in (`annotator.signin`).
 """
 
+import gc
 import ipaddress
 import socket
 import threading
 import time
 import webbrowser
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -106,6 +108,7 @@ def run_app(
         hosts = allowed_hosts(host, public_url)
         app = st.App(_ENTRY, routes=routes(door, provider), middleware=middleware(door, single, hosts))
         send_at_once()
+        keep_what_is_loaded()
         app.run(config=server_config(host, port, hosts=hosts))
     finally:
         engine.dispose()
@@ -166,6 +169,7 @@ def server_config(host: str, port: int, *, hosts: list[str]) -> dict[str, Any]:
         "client.showErrorDetails": "none",
         "client.showErrorLinks": False,
         "client.toolbarMode": "minimal",
+        "runner.postScriptGC": False,  # see keep_what_is_loaded
         **_LOOK,
     }
 
@@ -192,6 +196,18 @@ def send_at_once() -> None:
         return listening
 
     starlette_server._bind_socket = bind_without_delay
+
+
+def keep_what_is_loaded() -> None:
+    """Loads the pages before the first one is asked for, and takes all modules out of garbage collection for good.
+
+    Streamlit would collect all garbage after every run of a script, and look through half a million objects of
+    modules each time: 60 to 120 ms, most of what an answer cost. Python's own collections do (`runner.postScriptGC`).
+    """
+    for page in PAGES:
+        import_module(f"annotator.views.{page.view}")
+    gc.collect()
+    gc.freeze()
 
 
 def is_this_machine(host: str) -> bool:

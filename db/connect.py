@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from stepmark.errors import DatabaseError, LimitReached
 
@@ -96,7 +97,7 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[Session]:
     """A session for reading; nothing is committed."""
-    with sessionmaker(engine)() as session:
+    with Session(engine) as session:
         yield session
 
 
@@ -107,7 +108,7 @@ def writing(engine: sa.Engine) -> Iterator[Session]:
     Raises:
         LimitReached: The disk is full; the database stands as it was before.
     """
-    with sessionmaker(engine.execution_options(sqlite_immediate=True))() as session:
+    with Session(_for_writing(engine)) as session:
         try:
             yield session
             session.commit()
@@ -122,6 +123,12 @@ def writing(engine: sa.Engine) -> Iterator[Session]:
         except BaseException:
             session.rollback()
             raise
+
+
+@lru_cache(maxsize=8)
+def _for_writing(engine: sa.Engine) -> sa.Engine:
+    """The same engine, whose transactions begin as writers; made once, because making it costs as much as a query."""
+    return engine.execution_options(sqlite_immediate=True)
 
 
 def is_disk_full(err: BaseException) -> bool:

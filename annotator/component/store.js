@@ -46,8 +46,9 @@ export class Store {
     return this.#read(draftName(task), null);
   }
 
-  keepDraft(task, draft) {
-    const isKept = this.#write(draftName(task), { ...draft, updated_at: Date.now() });
+  /** Keeps a draft as later than the one it goes on from (`after`), even if that was made by a clock ahead of ours. */
+  keepDraft(task, draft, after = 0) {
+    const isKept = this.#write(draftName(task), { ...draft, updated_at: Math.max(Date.now(), after + 1) });
     const names = this.#read("draftNames", []);
     if (names.at(-1) === draftName(task)) return isKept;
     const all = [...names.filter((name) => name !== draftName(task)), draftName(task)];
@@ -62,6 +63,11 @@ export class Store {
       "draftNames",
       this.#read("draftNames", []).filter((name) => name !== draftName(task)),
     );
+  }
+
+  /** Is that the outbox, by its name in the browser's storage. */
+  isOutbox(name) {
+    return name === `${this.prefix}outbox`;
   }
 
   outbox() {

@@ -72,10 +72,12 @@ class Surface {
     this.onKey = (event) => this.#onKey(event);
     this.onVisibility = () => this.#onVisibility();
     this.onLeave = () => this.#keepDraft();
+    this.onStorage = ({ key: name }) => this.#onStorage(name);
     // On the window and before everybody else: Streamlit has keys of its own.
     window.addEventListener("keydown", this.onKey, true);
     document.addEventListener("visibilitychange", this.onVisibility);
     window.addEventListener("pagehide", this.onLeave);
+    window.addEventListener("storage", this.onStorage);
     this.timer = setInterval(() => this.#beat(), 1_000);
     if (data.katex?.css && !document.querySelector("link[data-stepmark-katex]"))
       document.head.append(make("link", { rel: "stylesheet", href: data.katex.css, "data-stepmark-katex": true }));
@@ -117,6 +119,7 @@ class Surface {
     window.removeEventListener("keydown", this.onKey, true);
     document.removeEventListener("visibilitychange", this.onVisibility);
     window.removeEventListener("pagehide", this.onLeave);
+    window.removeEventListener("storage", this.onStorage);
     clearInterval(this.timer);
     this.root.remove();
   }
@@ -199,6 +202,8 @@ class Surface {
     this.view?.destroy();
     this.answered = null;
     this.judgement = judgementOf(task, draft);
+    /** When the draft was made that this goes on from, by the clock of the browser that made it. */
+    this.draftedAt = draft?.updated_at ?? 0;
     this.judgement.tick(!document.hidden);
     this.view = viewOf(task, (action, detail) => this.act(action, detail), this.keys);
     this.main.replaceChildren(this.view.element);
@@ -340,7 +345,7 @@ class Surface {
   // ---- to the server -------------------------------------------------------------------------------------
 
   #send(more = {}) {
-    this.sentAt = Date.now();
+    this.sentAt = performance.now();
     this.#keepDraft();
     const drafts = this.unsent ? [this.#unsentDraft()] : [];
     this.unsent = null;
@@ -362,7 +367,7 @@ class Surface {
   }
 
   #beat() {
-    const now = Date.now();
+    const now = performance.now(); // the computer's own clock may be set while we wait
     const quiet = now - this.sentAt;
     const isWaiting = this.store.outbox().length > 0;
     const isDraftDue = this.unsent && (now - this.unsent.last > DRAFT_QUIET_MS || now - this.unsent.first > DRAFT_LATEST_MS);
@@ -397,8 +402,8 @@ class Surface {
     const { judgement } = this;
     if (!judgement || this.answered || !judgement.isTouched) return;
     judgement.tick(!document.hidden);
-    this.isKept = this.store.keepDraft(this.#draftKey(), judgement.draft());
-    if (isDue && !judgement.corrects) this.unsent = { first: this.unsent?.first ?? Date.now(), last: Date.now() };
+    this.isKept = this.store.keepDraft(this.#draftKey(), judgement.draft(), this.draftedAt);
+    if (isDue && !judgement.corrects) this.unsent = { first: this.unsent?.first ?? performance.now(), last: performance.now() };
   }
 
   #drawStatus() {
@@ -407,8 +412,8 @@ class Surface {
     this.counts.textContent = `${answered} answered · ${left} to go`;
     this.bar.style.inlineSize = `${total ? (100 * answered) / total : 0}%`;
     const waiting = this.store.outbox().length;
-    this.waitingSince = waiting ? (this.waitingSince ?? Date.now()) : null;
-    const isAway = waiting > 0 && Date.now() - this.waitingSince > AWAY_MS;
+    this.waitingSince = waiting ? (this.waitingSince ?? performance.now()) : null;
+    const isAway = waiting > 0 && performance.now() - this.waitingSince > AWAY_MS;
     const answers = waiting === 1 ? "1 answer" : `${waiting} answers`;
     const text = isAway
       ? `The server is away: ${answers} kept in this browser, go on`
@@ -463,6 +468,19 @@ class Surface {
     if (document.hidden) this.#keepDraft();
   }
 
+  /** Another tab of this person has answered something: if it is what stands here, it need not be answered twice. */
+  #onStorage(name) {
+    const { judgement } = this;
+    if (!judgement || this.answered || judgement.corrects || !this.store.isOutbox(name)) return;
+    const { task_id: id } = judgement.task;
+    if (!this.store.outbox().some((submission) => submission.task_id === id)) return;
+    clearTimeout(this.draftTimer);
+    this.draftTimer = this.unsent = null;
+    this.tasks = this.tasks.filter((task) => task.task_id !== id);
+    this.#notify("This task was just answered in another tab.");
+    this.#showNext();
+  }
+
   // ---- actions -------------------------------------------------------------------------------------------
 
   act(action, detail) {
@@ -473,7 +491,7 @@ class Surface {
       case "guidelines":
         return showGuideline(this.root, this.#version(), this.guidelines[this.#version()]);
       case "practice":
-        this.practiceSince = Date.now();
+        this.practiceSince = performance.now();
         return this.#send();
       case "undo":
         if (this.answered || !judgement?.undo()) return this.#goBack();

@@ -36,6 +36,8 @@ from .rules import JUDGED_REASONS
 REPEAT_AFTER = 20
 """Answers that an annotator must have given since, before a task can come again."""
 
+_assigned = sa.orm.aliased(Task)
+
 _QUEUED = ("label", "relabel", "calibration")
 """Purposes that are handed out by priority; the others have their own rules."""
 
@@ -236,11 +238,10 @@ def _next(session: Session, annotator_id: int, pools: Sequence[Pool], *, reason:
 
 
 def _next_assigned(session: Session, annotator_id: int, pools: Sequence[Pool]) -> int | None:
-    mine = sa.orm.aliased(Task)
     candidates = session.scalars(
         sa.select(Task.task_id)
         .where(
-            Task.task_id.in_(sa.select(mine.task_id).where(mine.assigned_to_id == annotator_id)),
+            Task.task_id.in_(sa.select(_assigned.task_id).where(_assigned.assigned_to_id == annotator_id)),
             still_open(),
             Task.purpose.in_((*_QUEUED, "repeat")),
             sa.or_(*(walks_pool(pool.project_id) for pool in pools), sa.false()),

@@ -26,6 +26,8 @@ from ..models import (
 from .draws import lot, screen_order
 from .pools import settings_of
 
+_other, _target = aliased(Solution), aliased(Problem)
+
 _SILENT = ("gold", "repeat")
 """Purposes that look like `label` to the annotator."""
 
@@ -154,15 +156,14 @@ def contents(session: Session, task_ids: Sequence[int], annotator_id: int) -> li
         .correlate(Problem)
         .scalar_subquery()
     )
-    other, target = aliased(Solution), aliased(Problem)
     rows = session.execute(
-        sa.select(Task, Claim.token, Problem, Solution, other, Critique, target, Draft, KnownAnswer, source)
+        sa.select(Task, Claim.token, Problem, Solution, _other, Critique, _target, Draft, KnownAnswer, source)
         .join(Claim, sa.and_(Claim.task_id == Task.task_id, Claim.annotator_id == annotator_id))
         .join(Solution, Solution.solution_id == Task.solution_id)
         .join(Problem, Problem.problem_id == Solution.problem_id)
-        .outerjoin(other, other.solution_id == Task.other_solution_id)
+        .outerjoin(_other, _other.solution_id == Task.other_solution_id)
         .outerjoin(Critique, Critique.critique_id == Task.critique_id)
-        .outerjoin(target, target.problem_id == Critique.problem_id)
+        .outerjoin(_target, _target.problem_id == Critique.problem_id)
         .outerjoin(Draft, sa.and_(Draft.task_id == Task.task_id, Draft.annotator_id == annotator_id))
         .outerjoin(KnownAnswer, KnownAnswer.task_id == Task.task_id)
         .where(Task.task_id.in_(task_ids))

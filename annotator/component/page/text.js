@@ -201,13 +201,17 @@ const observer = new IntersectionObserver(
       observer.unobserve(target);
       queue.unshift(...target.querySelectorAll(".sm-formula")); // what came near last is looked at first
     }
-    if (queue.length && !isPumping) requestIdleCallback(pump, { timeout: IDLE_TIMEOUT_MS });
-    isPumping = queue.length > 0;
+    startPump();
   },
   { rootMargin: "1500px 0px", scrollMargin: "1500px 0px" },
 );
 const queue = [];
 let isPumping = false;
+
+function startPump() {
+  if (queue.length && !isPumping) requestIdleCallback(pump, { timeout: IDLE_TIMEOUT_MS });
+  isPumping = queue.length > 0;
+}
 
 function pump(deadline) {
   const end = performance.now() + SLICE_MS;
@@ -215,17 +219,18 @@ function pump(deadline) {
     const element = queue.shift();
     if (!isSet(element)) typesetSoon(element);
   } while (queue.length && (deadline.didTimeout ? performance.now() < end : deadline.timeRemaining() > 2));
-  isPumping = queue.length > 0;
-  if (isPumping) requestIdleCallback(pump, { timeout: IDLE_TIMEOUT_MS });
+  isPumping = false;
+  startPump();
 }
 
 function isSet(element) {
   return element.firstElementChild !== null || element.classList.contains("sm-bad-tex");
 }
 
-/** Sets the formulas of an element now, whatever is waiting. */
-export function setNow(element) {
-  for (const formula of element.querySelectorAll(".sm-formula")) if (!isSet(formula)) typesetSoon(formula);
+/** Sets the formulas of an element before all that are waiting; not within the key that led to it. */
+export function setFirst(element) {
+  queue.unshift(...[...element.querySelectorAll(".sm-formula")].filter((formula) => !isSet(formula)));
+  startPump();
 }
 
 function near(element) {

@@ -3,7 +3,7 @@
 import { Evidence } from "../evidence/panel.js";
 import { make } from "../page/elements.js";
 import { icon } from "../page/icons.js";
-import { draw, setNow } from "../page/text.js";
+import { draw, setFirst } from "../page/text.js";
 import { View } from "../page/view.js";
 import { Card, controlsTemplate, editor } from "./card.js";
 import { choicesOf, nameOf } from "./judgement.js";
@@ -191,7 +191,7 @@ export class StepsView extends View {
 
   focus({ at }) {
     const { element, body } = this.cards[at];
-    if (this.isLong) setNow(body);
+    if (this.isLong) setFirst(body);
     element.focus({ preventScroll: true });
     element.scrollIntoView({ block: "nearest" });
   }
