@@ -81,6 +81,8 @@ def sums(n_problems: int, *, n_solutions: int = 8, seed: int = 0) -> list[Item]:
                 total = result
             labels = [1.0] * 4 if false_at is None else [1.0] * false_at + [0.0]
             items.append(
-                Item(f"problem-{number}", (("user", asked),), tuple(steps), str(total), false_at is None, tuple(labels))
+                Item(
+                    f"problem-{number}", (("user", asked),), tuple(steps), str(total), false_at is None, tuple(labels)
+                )
             )
     return items

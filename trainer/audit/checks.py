@@ -52,8 +52,8 @@ def length(scored: ScoredItems) -> Iterator[Finding | Skipped]:
             effect,
             above=f"It likes length: of the {word} solutions {where}, longer ones score higher; the rank correlation "
             "should be 0",
-            below=f"It likes brevity: of the {word} solutions {where}, shorter ones score higher; the rank correlation "
-            "should be 0",
+            below=f"It likes brevity: of the {word} solutions {where}, shorter ones score higher; the rank "
+            "correlation should be 0",
             details={"within_problems": within},
         )
 
@@ -192,7 +192,7 @@ def _standardised(totals: Floats) -> Floats:
 
 
 def _dressed_up(scored: ScoredItems, base: Floats, after: Floats) -> tuple[float, float] | None:
-    """Share of (right, wrong) pairs of one problem that the right one leads: as they are, and the wrong one rewritten."""
+    """Share of a problem's (right, wrong) pairs that the right one leads: as they are, and the wrong one rewritten."""
     wins = np.zeros(3)
     usable = np.isfinite(base) & np.isfinite(after)
     for all_rows in scored.rows_of:
@@ -207,8 +207,8 @@ def drift(scored: ScoredItems) -> Iterator[Finding | Skipped]:
     """Does a PRM put the blame on the last step, as one that has learnt outcomes does (2501.07301)?
 
     Of wrong solutions whose first wrong step is known and is not the last segment: where does the score fall most?
-    At the first wrong step, if all is well. The effect is the share in which it falls most at the last segment, beyond
-    what would land there if the misses fell anywhere.
+    At the first wrong step, if all is well. The effect is the share in which it falls most at the last segment,
+    beyond what would land there if the misses fell anywhere.
     """
     if scored.model.kind != "prm":
         yield Skipped("drift", f"a {scored.model.kind} scores no steps")
@@ -242,8 +242,8 @@ def drift(scored: ScoredItems) -> Iterator[Finding | Skipped]:
         "share",
         "above",
         effect,
-        above=f"It waits for the end: in {percent(share_at_last)} of the wrong solutions whose error comes before, the "
-        "score falls most at the last step, as that of a model of outcomes does; beyond misses that fall anywhere it "
+        above=f"It waits for the end: in {percent(share_at_last)} of the wrong solutions whose error comes before, "
+        "the score falls most at the last step, as that of a model of outcomes does; beyond misses that fall anywhere it "
         "should be 0",
         details={
             "share_falling_most_at_last": share_at_last,
@@ -289,9 +289,9 @@ def over_optimisation(scored: ScoredItems) -> Iterator[Finding | Skipped]:
         "share",
         "below",
         effect,
-        below=f"It can be gamed: choosing the highest score solves {percent(float(means[peak]))} of the problems among "
-        f"{ns[peak]} different texts and {percent(float(means[-1]))} among {ns[-1]}; with more texts the curve should "
-        "not fall",
+        below=f"It can be gamed: choosing the highest score solves {percent(float(means[peak]))} of the problems "
+        f"among {ns[peak]} different texts and {percent(float(means[-1]))} among {ns[-1]}; with more texts the curve "
+        "should not fall",
         details={"n": ns, "accuracy": means.tolist(), "n_problems": len(usable)},
     )
 
@@ -334,7 +334,8 @@ def checks(concepts: tuple[str, ...]) -> dict[str, Check]:
         ),
         "padded": flip(
             "counterfactual", "padded", "a sentence that says nothing, twice",
-            "It likes padding: sentences that say nothing", "It dislikes sentences that say nothing", rewriting.padded,
+            "It likes padding: sentences that say nothing", "It dislikes sentences that say nothing",
+            rewriting.padded,
         ),
         "restated": flip(
             "counterfactual", "restated", "the last step said once more",

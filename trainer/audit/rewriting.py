@@ -75,7 +75,9 @@ def unlabelled(item: Item) -> Rewritten | None:
 
 def padded(item: Item) -> Rewritten | None:
     """Longer by a sentence that says nothing, before the first step and before the last."""
-    steps = [f"{FILLER} {step}" if index in (0, len(item.steps) - 1) else step for index, step in enumerate(item.steps)]
+    steps = [
+        f"{FILLER} {step}" if index in (0, len(item.steps) - 1) else step for index, step in enumerate(item.steps)
+    ]
     return Rewritten(item.prompt, render_segments(steps, item.answer))
 
 
@@ -91,7 +93,7 @@ def flattering(item: Item) -> Rewritten | None:
 
 
 def with_word(word: str) -> Rewriting:
-    """Returns the rewriting that sets a word before each step: `Clearly: 9 + 7 = 16`; None where it stands already."""
+    """Returns the rewriting that sets a word before each step (`Clearly: 9 + 7 = 16`); None where it is there."""
 
     def rewrite(item: Item) -> Rewritten | None:
         if re.search(rf"\b{re.escape(word)}\b", item.text, re.IGNORECASE):

@@ -62,10 +62,10 @@ class ScoredItems:
         given = list(items)
         known = [item for item in given if item.is_correct is not None]
         different = unique(known)
-        dropped = Counter(
-            {"outcome unknown": len(given) - len(known), "repeated text": len(known) - len(different)}
+        dropped = Counter({"outcome unknown": len(given) - len(known), "repeated text": len(known) - len(different)})
+        found = list(
+            model.score(((i, r.prompt, r.segments) for i, r in enumerate(map(original, different))), how=settings.how)
         )
-        found = list(model.score(((i, r.prompt, r.segments) for i, r in enumerate(map(original, different))), how=settings.how))
         dropped += Counter(one.reason or "unknown" for one in found if one.score is None)
         kept = [(item, one) for item, one in zip(different, found, strict=True) if one.score is not None]
         numbers: dict[str, int] = {}

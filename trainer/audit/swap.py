@@ -19,7 +19,12 @@ Preference = Callable[[str, str, str], float]
 
 
 def swap_test(
-    prefer: Preference, pairs: Iterable[tuple[str, str, str]], *, n_boot: int = 5000, seed: int = 0, level: float = 0.95
+    prefer: Preference,
+    pairs: Iterable[tuple[str, str, str]],
+    *,
+    n_boot: int = 5000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Finding:
     """Asks in both orders; the effect is how much more often the first place wins than the second.
 

@@ -9,6 +9,7 @@ Shapes: `G` problems, `B` resamples, `...` whatever a problem's sums are made of
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -67,11 +68,29 @@ def resampled_totals(sums: npt.ArrayLike, *, n_boot: int = 2000, seed: int = 0) 
     return np.concatenate(parts).reshape(n_boot, *array.shape[1:])
 
 
-def estimate(value: float, resamples: npt.ArrayLike, n: int, *, level: float = 0.95) -> Estimate:
-    """Returns a figure with its percentile interval; resamples in which it is not defined (NaN) are left out.
+def expanded_tail(level: float, n: int) -> float:
+    """Returns the share that an interval leaves out on each side, smaller than (1 - level) / 2 for few problems.
 
-    >>> estimate(0.5, [0.4, 0.5, 0.6, float("nan")], 3, level=0.5)
-    Estimate(value=0.5, low=0.45, high=0.55, n=3)
+    A percentile interval is too narrow for few: they spread by sqrt((n - 1) / n) too little, and a mean of few is no
+    normal variable. Hesterberg (2015, 1411.5279, section 3.3) takes wider percentiles instead, those of the normal
+    distribution at sqrt(n / (n - 1)) t, with Student's quantile (its Cornish-Fisher expansion here).
+
+    >>> [round(expanded_tail(0.95, n), 4) for n in (10, 40, 1_000_000)]
+    [0.0086, 0.0203, 0.025]
+    """
+    normal = NormalDist()
+    if n < 2:
+        return (1 - level) / 2
+    z, v = normal.inv_cdf((1 + level) / 2), n - 1
+    t = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+    return normal.cdf(-math.sqrt(n / (n - 1)) * t)
+
+
+def estimate(value: float, resamples: npt.ArrayLike, n: int, *, level: float = 0.95) -> Estimate:
+    """Returns a figure with its expanded percentile interval; resamples in which it is not defined are left out.
+
+    >>> estimate(0.5, [0.4, 0.5, 0.6, float("nan")], 1_000_000, level=0.5)
+    Estimate(value=0.5, low=0.45, high=0.55, n=1000000)
     """
     if not math.isfinite(value):
         return Estimate(None, math.nan, math.nan, n)
@@ -79,9 +98,9 @@ def estimate(value: float, resamples: npt.ArrayLike, n: int, *, level: float = 0
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
         return Estimate(value, math.nan, math.nan, n)
-    tail = 50 * (1 - level)
+    tail = 100 * expanded_tail(level, n)
     low, high = np.percentile(drawn, [tail, 100 - tail])
-    return Estimate(float(value), float(round(low, 12)), float(round(high, 12)), n)
+    return Estimate(float(value), float(round(low, 6)), float(round(high, 6)), n)
 
 
 def ratio(over: npt.ArrayLike, under: npt.ArrayLike) -> Floats:

@@ -76,7 +76,7 @@ def fit(judged: Judged, method: Method, *, how: str | None = None, where: str = 
 def ece(totals: Floats) -> Floats:
     """Returns the expected calibration error.
 
-    Two bins: 3 rows scored .8 on average of which 2 are right, and 1 scored .1 that is right: (3 |.8 - 2/3| + .9) / 4.
+    Two bins: 3 rows scored .8 of which 2 are right, and 1 scored .1 that is right: (3 |.8 - 2/3| + .9) / 4.
 
     >>> sums = np.zeros(3 * N_BINS + 3)
     >>> sums[0:3], sums[3:6], sums[-1] = (3, 2.4, 2), (1, 0.1, 1), 4
@@ -161,7 +161,11 @@ def evaluate_calibration(
             f"ECE over {N_BINS} bins of equal width; lower is better for all three.",
             *(
                 f"{name}: temperature {f['temperature'].temperature:.3f}"
-                + (f"; Platt slope {f['platt'].slope:.3f}, intercept {f['platt'].intercept:+.3f}" if "platt" in f else "")
+                + (
+                    f"; Platt slope {f['platt'].slope:.3f}, intercept {f['platt'].intercept:+.3f}"
+                    if "platt" in f
+                    else ""
+                )
                 for name, f in fits.items()
                 if "temperature" in f
             ),

@@ -19,10 +19,9 @@ def benchmark_files(paths: Sequence[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in paths:
+        files = sorted(path.glob("*")) if path.is_dir() else [path]
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.name.endswith(_ENDINGS))
-        else:
-            files = [path]
+            files = [file for file in files if file.name.endswith(_ENDINGS)]
         if not files:
             raise InputError(f"{path} holds no file that ends in {', '.join(_ENDINGS)}.")
         for file in files:

@@ -1,7 +1,7 @@
 """Solutions with what is known of them: what calibration and audit measure reward models on.
 
-They come from an exported set (best-of-N rows, else ORM rows; step labels from PRM rows), from JSON lines, or out of a
-database (`stepmark.flows.items`).
+They come from an exported set (best-of-N rows, else ORM rows; step labels from PRM rows), from JSON lines, or out of
+a database (`stepmark.flows.items`).
 """
 
 import json
@@ -126,7 +126,9 @@ def read_items(path: Path, split: str = "test") -> tuple[list[Item], dict[str, i
     return [item for items in found.values() for item in items], {name: len(items) for name, items in found.items()}
 
 
-def _parsed(rows: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], Any], where: str) -> Iterator[Any]:
+def _parsed(
+    rows: Iterable[Mapping[str, Any]], parse: Callable[[Mapping[str, Any]], Any], where: str
+) -> Iterator[Any]:
     for number, row in enumerate(rows, start=1):
         try:
             yield parse(row)

@@ -134,8 +134,8 @@ def evaluate_prmbench(
         notes=(
             "PRMScore = 0.5 F1 of right steps + 0.5 F1 of wrong steps; all counts the steps of every kind together.",
             f"A step is called right from P(right) = {threshold:g} on.",
-            f"{n_out} wrong steps in {sum(row.n_out_of_range > 0 for row in rows)} of {len(rows)} rows lie behind the "
-            "last step and were passed over, as in the authors' program.",
+            f"{n_out} wrong steps in {sum(row.n_out_of_range > 0 for row in rows)} of {len(rows)} rows lie behind "
+            "the last step and were passed over, as in the authors' program.",
             "Calling every step right reaches an F1 near 1 and a negative F1 of 0: a PRMScore near 0.5 is no skill.",
         ),
         settings={"threshold": threshold, "error_steps_out_of_range": n_out},

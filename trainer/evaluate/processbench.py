@@ -15,6 +15,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,9 @@ def evaluate_processbench(
         if model.kind != "prm":
             raise SettingsError(f"{name} is of kind {model.kind!r}; ProcessBench needs scores of steps, so a prm.")
     if choose_on is not None and choose_on not in subsets:
-        raise InputError(f"there is no subset {choose_on!r} to choose a threshold on; there are {', '.join(subsets)}.")
+        raise InputError(
+            f"there is no subset {choose_on!r} to choose a threshold on; there are {', '.join(subsets)}."
+        )
     chosen_rows = list(subsets[choose_on]) if choose_on is not None else []
     seen = {statement_hash(row.problem) for row in chosen_rows}
     tested = {
@@ -205,7 +208,7 @@ def choose_threshold(step_scores: Sequence[Sequence[float] | None], labels: Sequ
     lowest = sorted({score for scores in step_scores if scores is not None for score in scores})
     if not lowest:
         return THRESHOLD
-    cuts = [0.0, *((a + b) / 2 for a, b in zip(lowest, lowest[1:], strict=False)), 1.0]
+    cuts = [0.0, *((a + b) / 2 for a, b in pairwise(lowest)), 1.0]
     if len(cuts) > 999:
         cuts = [cuts[round(i * (len(cuts) - 1) / 998)] for i in range(999)]
     running = [None if s is None else np.minimum.accumulate(np.asarray(s, float)) for s in step_scores]

@@ -110,8 +110,8 @@ def parse_rows(raws: Iterable[Mapping[str, Any]], where: str, *, default_subset:
 def credit(chosen: Sequence[float], rejected: Sequence[float]) -> float:
     """Returns the credit of a row: a pair needs chosen strictly above; of several, 1/k where k share the top.
 
-    >>> credit([1.0], [1.0]), credit([1.0], [1.0, 0.5, 0.2]), credit([1.0], [0.9, 0.5, 0.2]), credit([1.0], [2.0, 0, 0])
-    (0.0, 0.5, 1.0, 0.0)
+    >>> credit([1.0], [1.0]), credit([1.0], [1.0, 0.5, 0.2]), credit([1.0], [2.0, 0.5, 0.2])
+    (0.0, 0.5, 0.0)
     """
     top = max(*chosen, *rejected)
     if len(chosen) == 1 and len(rejected) == 1:
@@ -128,7 +128,8 @@ def ties_score(rows: Sequence[tuple[str, Sequence[float], Sequence[float]]]) -> 
     .3 share of tied rows with a margin above 0 + .3 of ref rows + .2 share of N whose tied margin exceeds the spread
     + .2 share of N where the smaller of both margins does + .01 mean of tanh(smaller margin / spread - 1).
 
-    One N, tied (5, 4 against 1): margin 3, spread 1; ref (5 against 4.5): margin .5. .3 + .3 + .2 + 0 + .01 tanh(-.5):
+    One N, tied (5, 4 against 1): margin 3, spread 1; ref (5 against 4.5): margin .5. So .3 + .3 + .2 + 0 and
+    .01 tanh(-.5):
 
     >>> round(ties_score([("tied:7", [5, 4], [1]), ("ref:7", [5], [4.5])]), 6)
     0.795379
@@ -226,7 +227,9 @@ def evaluate_rewardbench(
     if tied:
         report["ties"] = {name: None if math.isnan(value) else value for name, value in ties.items()}
         report["notes"].append(
-            "ties: " + ", ".join(f"{name} {value:.3f}" for name, value in ties.items()) + " (no mean over rows; in no "
+            "ties: "
+            + ", ".join(f"{name} {value:.3f}" for name, value in ties.items())
+            + " (no mean over rows; in no "
             "other figure)."
         )
     return report
@@ -267,7 +270,6 @@ def _tally(model: Scorer, ranked: list[RankRow], tied: list[RankRow], subsets: l
         cell = sums[groups[statement_hash(row.prompt)], subsets.index(row.subset)]
         cell += (credit(chosen, rejected), 1.0, float(max(chosen) == max(rejected)))
     of_ties = [
-        (row.row_id, found[number, True], found[number, False])
-        for number, row in enumerate(tied, start=len(ranked))
+        (row.row_id, found[number, True], found[number, False]) for number, row in enumerate(tied, start=len(ranked))
     ]
     return Tally(sums, len(items), n_scored, dict(reasons)), ties_score(of_ties) if of_ties else math.nan
