@@ -192,7 +192,7 @@ def _standardised(totals: Floats) -> Floats:
 
 
 def _dressed_up(scored: ScoredItems, base: Floats, after: Floats) -> tuple[float, float] | None:
-    """Share of a problem's (right, wrong) pairs that the right one leads: as they are, and the wrong one rewritten."""
+    """Share of the (right, wrong) pairs that the right one leads: as they are, and with the wrong one rewritten."""
     wins = np.zeros(3)
     usable = np.isfinite(base) & np.isfinite(after)
     for all_rows in scored.rows_of:
@@ -243,8 +243,8 @@ def drift(scored: ScoredItems) -> Iterator[Finding | Skipped]:
         "above",
         effect,
         above=f"It waits for the end: in {percent(share_at_last)} of the wrong solutions whose error comes before, "
-        "the score falls most at the last step, as that of a model of outcomes does; beyond misses that fall anywhere it "
-        "should be 0",
+        "the score falls most at the last step, as that of a model of outcomes does; beyond misses that fall "
+        "anywhere it should be 0",
         details={
             "share_falling_most_at_last": share_at_last,
             "share_of_all_solutions_lowest_at_last": float(np.mean(lowest_last)),

@@ -1,0 +1,60 @@
+"""Solutions out of the database, as evaluations and audits of reward models read them."""
+
+import random
+
+import sqlalchemy as sa
+
+from db.evaluation import LabelledSolution, labelled_solutions
+from stepmark.errors import InputError
+from stepmark.splits import split_of
+from trainer.evaluate.items import Item
+
+
+def collect_items(
+    engine: sa.Engine, *, source: str | None, max_problems: int | None = None, seed: int = 0
+) -> list[Item]:
+    """Gathers the solutions of a source, with outcome and step labels, grouped by family.
+
+    Args:
+        engine: The database.
+        source: Only solutions of sources that match this pattern.
+        max_problems: Only so many families, drawn by `seed`.
+        seed: Of the draw.
+
+    Raises:
+        InputError: There is no solution.
+    """
+    items = [_item(found) for found in labelled_solutions(engine, source=source)]
+    if not items:
+        where = "" if source is None else f" of sources like {source!r}"
+        raise InputError(f"there are no solutions{where}; import or generate some first")
+    return some_problems(items, max_problems, seed)
+
+
+def some_problems(items: list[Item], n: int | None, seed: int) -> list[Item]:
+    """The items of `n` problems drawn by `seed`, in the order given; all of them where n is None."""
+    problems = sorted({item.problem for item in items})
+    if n is None or n >= len(problems):
+        return items
+    chosen = set(random.Random(seed).sample(problems, n))
+    return [item for item in items if item.problem in chosen]
+
+
+def divide(items: list[Item], share: float, seed: int) -> tuple[list[Item], list[Item]]:
+    """Divides items by problem: about `share` of the problems to fit on, the others to measure on."""
+    shares = {"fit": share, "test": 1 - share}
+    is_fit = {problem: split_of(problem, shares, seed) == "fit" for problem in {item.problem for item in items}}
+    return [item for item in items if is_fit[item.problem]], [item for item in items if not is_fit[item.problem]]
+
+
+def _item(found: LabelledSolution) -> Item:
+    """Neutral steps count as right, as in the sets that are trained on."""
+    labels = tuple(None if label is None else float(label >= 0) for label in found.labels)
+    return Item(
+        found.family,
+        (("user", found.statement),),
+        found.steps,
+        found.answer,
+        found.outcome,
+        labels[: len(found.steps)],
+    )
