@@ -8,6 +8,7 @@ from db.evaluation import LabelledSolution, labelled_solutions
 from stepmark.errors import InputError
 from stepmark.splits import split_of
 from trainer.evaluate.items import Item
+from trainer.evaluate.processbench import ProcessRow
 
 
 def collect_items(
@@ -29,6 +30,24 @@ def collect_items(
         where = "" if source is None else f" of sources like {source!r}"
         raise InputError(f"there are no solutions{where}; import or generate some first")
     return some_problems(items, max_problems, seed)
+
+
+def process_rows(engine: sa.Engine, source: str) -> list[ProcessRow]:
+    """The labelled solutions of a source as rows of ProcessBench; those whose labels end before an error are left out.
+
+    Raises:
+        InputError: There is none.
+    """
+    rows = []
+    for found in labelled_solutions(engine, source=source, labelled_only=True):
+        item = _item(found)
+        if item.first_error is not None:
+            rows.append(ProcessRow(found.statement, found.steps, item.first_error))
+        elif len(item.labels) == len(found.steps) and all(label == 1 for label in item.labels):
+            rows.append(ProcessRow(found.statement, found.steps, -1))
+    if not rows:
+        raise InputError(f"no solution of sources like {source!r} has labels of its steps up to an error or its end")
+    return rows
 
 
 def some_problems(items: list[Item], n: int | None, seed: int) -> list[Item]:

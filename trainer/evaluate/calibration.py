@@ -11,18 +11,21 @@ Brier is the mean squared distance, NLL the mean negative log-likelihood; both a
 Shapes: as in `comparison`; K = 3 sums of each bin (rows, scores, targets), then Brier, NLL and rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from stepmark.errors import InputError
+from stepmark.errors import InputError, SettingsError
 from stepmark.intervals import share
 from trainer.calibration import Fit, Method, Target, fit_calibration, logit, sigmoid
+from trainer.rows import Prompt
 
 from .bootstrap import Floats, ratio
-from .comparison import Benchmark, Tally, compare
+from .comparison import Benchmark, Scorer, Tally, compare
+from .items import Item, unique
 
 N_BINS = 15
 VARIANTS: tuple[str, ...] = ("raw", "temperature", "platt")
@@ -58,6 +61,82 @@ class Judged:
     def logits(self) -> Floats:
         """[n] logits of the raw scores."""
         return self.scores if self.target == "pairs" else logit(self.scores)
+
+
+Pair = tuple[str, Prompt, Sequence[str], Sequence[str]]
+"""Problem, prompt, segments of the chosen and of the rejected answer."""
+
+
+def judge_items(model: Scorer, items: Iterable[Item], target: Target, *, how: str = "product") -> Judged:
+    """Scores what can be judged: labelled steps, or solutions of known outcome; texts of a problem once each.
+
+    Raises:
+        SettingsError: The model has no such scores.
+    """
+    if target == "pairs" or model.kind == "bt" or (target == "steps" and model.kind != "prm"):
+        raise SettingsError(f"a model of kind {model.kind!r} has no calibration of {target}.")
+    given = [item for item in unique(items) if _is_judged(item, target)]
+    problems: list[str] = []
+    scores: list[float] = []
+    targets: list[float] = []
+    unscored: Counter[str] = Counter()
+    found = model.score(((i, item.prompt, item.segments) for i, item in enumerate(given)), how=how)
+    for item, scored in zip(given, found, strict=True):
+        if scored.score is None:
+            unscored[scored.reason or "unknown"] += 1
+        elif target == "solutions":
+            problems.append(item.problem)
+            scores.append(scored.score)
+            targets.append(float(bool(item.is_correct)))
+        else:
+            for score, label in zip(scored.step_scores, item.labels, strict=False):
+                if label is not None:
+                    problems.append(item.problem)
+                    scores.append(score)
+                    targets.append(label)
+    return Judged(target, problems, np.array(scores), np.array(targets), dict(unscored))
+
+
+def _is_judged(item: Item, target: Target) -> bool:
+    if target == "steps":
+        return any(label is not None for label in item.labels)
+    return item.is_correct is not None
+
+
+def judge_pairs(model: Scorer, pairs: Iterable[Pair]) -> Judged:
+    """Scores both answers of pairs; a pair with an answer without a score is left out and counted."""
+    given = list(pairs)
+    items = (
+        ((number, side), prompt, segments)
+        for number, (_, prompt, *sides) in enumerate(given)
+        for side, segments in enumerate(sides)
+    )
+    found: dict[int, list[Any]] = defaultdict(list)
+    for scored in model.score(items):
+        found[scored.key[0]].append(scored)
+    problems: list[str] = []
+    leads: list[float] = []
+    unscored: Counter[str] = Counter()
+    for number, (chosen, rejected) in found.items():
+        if chosen.score is None or rejected.score is None:
+            unscored[chosen.reason or rejected.reason or "unknown"] += 1
+            continue
+        problems.append(given[number][0])
+        leads.append(chosen.score - rejected.score)
+    return Judged("pairs", problems, np.array(leads), np.ones(len(leads)), dict(unscored))
+
+
+def pairs_of(items: Iterable[Item]) -> list[Pair]:
+    """Pairs of a right and a wrong solution of one problem, each solution in one pair at most."""
+    sides: dict[str, tuple[list[Item], list[Item]]] = defaultdict(lambda: ([], []))
+    for item in unique(items):
+        if item.is_correct is not None:
+            sides[item.problem][not item.is_correct].append(item)
+    return [
+        (problem, a.prompt, a.segments, b.segments)
+        for problem, (right, wrong) in sides.items()
+        for a, b in zip(right, wrong, strict=False)
+    ]
 
 
 def fit(judged: Judged, method: Method, *, how: str | None = None, where: str = "the rows") -> Fit:
