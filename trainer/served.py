@@ -1,4 +1,4 @@
-"""A reward model behind a vLLM server: scores as `trainer.score.RewardModel` does, over the server's pooling endpoint.
+"""A reward model behind a vLLM server: scores as `trainer.score.RewardModel` does, over the pooling endpoint.
 
 The folder of the trained model stays the authority on how text becomes tokens: token ids are sent, never text, so a
 score is that of the same tokens in process. A PRM is served as a token classifier (`--layout token-classification`),
@@ -64,8 +64,8 @@ class ServedRewardModel:
         self.kind: Kind = self.manifest["kind"]
         if self.manifest["layout"] == "causal-lm":
             raise SettingsError(
-                f"{folder} is a PRM in the layout causal-lm, which no pooling server computes; train it with --layout "
-                "token-classification."
+                f"{folder} is a PRM in the layout causal-lm, which no pooling server computes; train it with "
+                "--layout token-classification."
             )
         self.n_forwarded = 0
         """Solutions that went to the server."""

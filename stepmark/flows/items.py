@@ -33,7 +33,7 @@ def collect_items(
 
 
 def process_rows(engine: sa.Engine, source: str) -> list[ProcessRow]:
-    """The labelled solutions of a source as rows of ProcessBench; those whose labels end before an error are left out.
+    """The labelled solutions of a source as rows of ProcessBench; where labels end before an error, none is made.
 
     Raises:
         InputError: There is none.

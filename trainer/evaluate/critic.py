@@ -147,8 +147,8 @@ def evaluate_critics(
             ),
             "Recall is the share of wrong solutions that were failed, also by kind; false alarms that of right "
             "ones that were failed. In the rows of one kind of wrong solution, accuracy is recall.",
-            "Whether a solution holds is told by step labels, outcomes and variants (docs/generate.md); a true outcome "
-            "is weak evidence: the answer may be right by a chain that does not hold.",
+            "Whether a solution holds is told by step labels, outcomes and variants (docs/generate.md); a true "
+            "outcome is weak evidence: the answer may be right by a chain that does not hold.",
         ),
         settings={"on_common": on_common},
     )

@@ -37,6 +37,8 @@ def plot_measure(report: dict[str, Any], path: Path) -> None:
         {model: [by_subset[subset][report["headline"]] for subset in subsets] for model, by_subset in models.items()},
     )
     axes.set_xlabel(report["headline"].replace("_", " "))
+    if report["headline"] != "ece":  # a share, to be seen at its full range
+        axes.set_xlim(-0.02, 1.02)
     axes.set_title(report["title"])
     figure.legend(loc="outside lower center", ncols=min(4, len(models)), frameon=False)
     figure.savefig(path)

@@ -183,8 +183,7 @@ def evaluate_processbench(
             "F1 is the harmonic mean of the accuracy on erroneous solutions (the first wrong step is named) and on "
             "correct ones (no step is called wrong); all is the mean over the subsets.",
             rule,
-            "A model that calls no step wrong has F1 0, and so has one that calls every first step wrong where few "
-            "first steps are.",
+            "A model that calls no step wrong has F1 0, however many solutions are right.",
             "Solutions without a score count as not found.",
         ),
         settings={
