@@ -19,6 +19,7 @@ class LabelledSolution:
     """A solution with what is known of it."""
 
     solution_id: int
+    problem_id: int
     family: str
     statement: str
     steps: tuple[str, ...]
@@ -74,6 +75,7 @@ def labelled_solutions(
             if marks or not labelled_only:
                 yield LabelledSolution(
                     row.solution_id,
+                    row.problem_id,
                     row.family,
                     row.statement,
                     tuple(row.steps),

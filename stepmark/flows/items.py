@@ -14,12 +14,12 @@ from trainer.evaluate.processbench import ProcessRow
 def collect_items(
     engine: sa.Engine, *, source: str | None, max_problems: int | None = None, seed: int = 0
 ) -> list[Item]:
-    """Gathers the solutions of a source, with outcome and step labels, grouped by family.
+    """Gathers the solutions of a source, with outcome and step labels.
 
     Args:
         engine: The database.
         source: Only solutions of sources that match this pattern.
-        max_problems: Only so many families, drawn by `seed`.
+        max_problems: Only so many problems, drawn by `seed`.
         seed: Of the draw.
 
     Raises:
@@ -60,20 +60,23 @@ def some_problems(items: list[Item], n: int | None, seed: int) -> list[Item]:
 
 
 def divide(items: list[Item], share: float, seed: int) -> tuple[list[Item], list[Item]]:
-    """Divides items by problem: about `share` of the problems to fit on, the others to measure on."""
+    """Divides items by family: about `share` of them to fit on, the others to measure on."""
     shares = {"fit": share, "test": 1 - share}
-    is_fit = {problem: split_of(problem, shares, seed) == "fit" for problem in {item.problem for item in items}}
-    return [item for item in items if is_fit[item.problem]], [item for item in items if not is_fit[item.problem]]
+    families = {item.family or item.problem for item in items}
+    is_fit = {family: split_of(family, shares, seed) == "fit" for family in families}
+    fitted = [item for item in items if is_fit[item.family or item.problem]]
+    return fitted, [item for item in items if not is_fit[item.family or item.problem]]
 
 
 def _item(found: LabelledSolution) -> Item:
     """Neutral steps count as right, as in the sets that are trained on."""
     labels = tuple(None if label is None else float(label >= 0) for label in found.labels)
     return Item(
-        found.family,
+        str(found.problem_id),
         (("user", found.statement),),
         found.steps,
         found.answer,
         found.outcome,
         labels[: len(found.steps)],
+        found.family,
     )

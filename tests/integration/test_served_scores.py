@@ -111,7 +111,7 @@ def serve(trained: dict[Kind, Path]) -> Iterator[Any]:
 def test_a_server_gives_the_scores_that_the_checkpoint_gives_in_process(
     trained: dict[Kind, Path], serve: Any, kind: Kind
 ) -> None:
-    """The server knows Transformers only, so this is also the parity of the saved checkpoint with it."""
+    """The server knows Transformers only, so it is also the saved checkpoint's parity with them."""
     here = list(RewardModel.load(trained[kind]).score(ITEMS))
     served = ServedRewardModel(trained[kind], serve(kind).url)
     there = list(served.score(ITEMS))

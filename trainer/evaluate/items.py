@@ -23,7 +23,7 @@ class Item:
     """One solution of one problem."""
 
     problem: str
-    """Equal for solutions of one problem (better: of one family): problems are resampled, never solutions."""
+    """Equal for solutions of one problem: these are compared; problems are resampled, never solutions."""
     prompt: Prompt
     steps: tuple[str, ...]
     """Bare, in order."""
@@ -32,6 +32,8 @@ class Item:
     """The outcome; None while unknown."""
     labels: tuple[float | None, ...] = ()
     """Of the segments that were judged, from the first on, P(right) or 0 and 1; None where nothing is said."""
+    family: str = ""
+    """Equal for a problem, its variants and near-duplicates, which no split parts; empty: as the problem."""
 
     @property
     def segments(self) -> list[str]:
@@ -91,6 +93,7 @@ def as_item(raw: Mapping[str, Any]) -> Item:
         answer,
         is_correct,
         tuple(None if label is None else float(label) for label in labels),
+        str(raw.get("family") or ""),
     )
 
 
@@ -180,5 +183,6 @@ def write_items(items: Iterable[Item], path: Path) -> None:
                 "answer": item.answer,
                 "is_correct": item.is_correct,
                 "labels": list(item.labels),
+                "family": item.family,
             }
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
