@@ -209,13 +209,14 @@ def evaluate_calibration(
     for judged in tested.values():
         for problem in judged.problems:
             groups.setdefault(problem, len(groups))
+    variants = [one for one in VARIANTS if one == "raw" or any(one in by_method for by_method in fits.values())]
     tallies, reliability = {}, {}
     for name, judged in tested.items():
         both = judged.turned()
         at = np.array([groups[problem] for problem in both.problems])
-        sums = np.zeros((len(groups), len(VARIANTS), 3 * N_BINS + 3))
+        sums = np.zeros((len(groups), len(variants), 3 * N_BINS + 3))
         reliability[name] = {}
-        for v, variant in enumerate(VARIANTS):
+        for v, variant in enumerate(variants):
             found = fits[name].get(variant)  # type: ignore[call-overload]
             raw = sigmoid(both.scores) if judged.target == "pairs" else both.scores
             scores = raw if found is None else sigmoid(found.slope * both.logits() + found.intercept)
@@ -232,7 +233,7 @@ def evaluate_calibration(
     benchmark = Benchmark(
         name="calibration",
         title=f"Calibration of {what}",
-        subsets=VARIANTS,
+        subsets=variants,
         measures={"ece": ece, "brier": brier, "nll": nll},
         overall=None,
         notes=(
