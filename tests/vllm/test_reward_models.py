@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from tests.tiny_reward_model import save_tiny_lm, write_sums
 from tests.vllm.conftest import Server
@@ -31,6 +32,9 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     kind: Kind = request.param.partition("-")[0]
     folder = tmp_path_factory.mktemp(request.param)
     base, data = save_tiny_lm(folder / "base", heads=2, head_dim=32), write_sums(folder / "data", n=30)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.pad_token = tokenizer.eos_token  # the trap: a base without a padding token of its own
+    tokenizer.save_pretrained(base)
     settings = TrainSettings(epochs=2, layout="token-classification" if kind == "prm" else None)
     train_reward_model(kind, data=data, model=base, out=folder / "model", settings=settings)
     words = ["--runner", "pooling"]
