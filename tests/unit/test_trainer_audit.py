@@ -117,7 +117,7 @@ def test_blame_that_waits_for_the_last_step_is_seen() -> None:
     straight = effect(audit(Tasteful(kind="prm", noise=0.5), ITEMS, QUICK), "drift_to_last_step")
     assert straight["sentence"] is None
     assert audit(Tasteful(kind="bt"), ITEMS, QUICK)["skipped"] == [
-        {"check": "drift", "reason": "a bt scores no steps"}
+        {"check": "drift", "reason": "a model of kind bt scores no steps"}
     ]
 
 
@@ -204,3 +204,15 @@ def test_unknown_outcomes_and_repeated_texts_are_counted_and_one_problem_is_too_
     assert report["counts"]["dropped"] == {"outcome unknown": 1, "repeated text": len(ITEMS) + 1 - n}
     with pytest.raises(InputError, match="two problems at least"):
         audit(Tasteful(), [ITEM], QUICK)
+
+
+def test_repeated_samples_count_in_the_curve_and_nowhere_else() -> None:
+    """A right text three times and a wrong one once: the highest of one sample is right in 3 of 4."""
+    items = []
+    for number in range(12):
+        prompt = (("user", f"{number} + 1?"),)
+        right = Item(f"p{number}", prompt, (f"{number} + 1 = {number + 1}",), f"{number + 1}", True)
+        items += [right, right, right, Item(f"p{number}", prompt, ("I guess.",), "99", False)]
+    found = effect(audit(Tasteful(noise=0.0), items, QUICK), "best_of_n_fall")["details"]
+    assert found["n"] == [1, 2, 4]
+    assert found["accuracy"][:2] == pytest.approx([0.75, 1.0])

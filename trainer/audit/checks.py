@@ -8,6 +8,7 @@ Shapes: `n` solutions, `G` problems.
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def length(scored: ScoredItems) -> Iterator[Finding | Skipped]:
         )
 
 
-def _rank_sums(scored: ScoredItems, values: Floats, mask: Floats, strata: Floats) -> Floats:
+def _rank_sums(scored: ScoredItems, values: Floats, mask: Any, strata: Any) -> Floats:
     """[G, 3] sums of squares and products of centred ranks within strata: xx, yy, xy."""
     x, y = np.zeros(len(mask)), np.zeros(len(mask))
     for stratum in np.unique(strata[mask]):
@@ -211,7 +212,7 @@ def drift(scored: ScoredItems) -> Iterator[Finding | Skipped]:
     beyond what would land there if the misses fell anywhere.
     """
     if scored.model.kind != "prm":
-        yield Skipped("drift", f"a {scored.model.kind} scores no steps")
+        yield Skipped("drift", f"a model of kind {scored.model.kind} scores no steps")
         return
     at_last, expected, used = (np.zeros(len(scored.items)) for _ in range(3))
     lowest_last = []
@@ -238,7 +239,7 @@ def drift(scored: ScoredItems) -> Iterator[Finding | Skipped]:
     yield Finding(
         "drift",
         "drift_to_last_step",
-        "largest fall at the last step, although the error comes before, beyond misses at random",
+        "largest fall at the last step, the error before it",
         "share",
         "above",
         effect,
@@ -257,21 +258,20 @@ def drift(scored: ScoredItems) -> Iterator[Finding | Skipped]:
 def over_optimisation(scored: ScoredItems) -> Iterator[Finding | Skipped]:
     """Does taking the highest score of more samples solve fewer problems (Gao et al. 2022, 2210.10760)?
 
-    The curve is exact, not sampled (see `best_of_n_curve`), over different texts. The effect is its value at the
+    The curve is exact, not drawn (see `best_of_n_curve`), over all solutions that were given, repeated ones too, as
+    they would be sampled. The effect is its value at the
     largest N minus that at the peak; the peak is found on the other half of the problems, else the difference would
     always be negative.
     """
-    sizes = np.array([len(rows) for rows in scored.rows_of])
+    sizes = np.array([scored.repeats[rows].sum() for rows in scored.rows_of])
     largest = int(np.median(sizes))
     ns = [2**k for k in range(20) if 2**k <= largest]
     usable = np.flatnonzero(sizes >= ns[-1]) if len(ns) >= 2 else np.array([], np.int64)
     if len(usable) < 2 * _FEWEST:
-        yield Skipped("over-optimisation", "too few problems have four different solutions or more")
+        yield Skipped("over-optimisation", "too few problems have two solutions or more")
         return
-    curves = np.array(
-        [best_of_n_curve(scored.scores[rows], scored.right[rows], ns)
-         for rows in (scored.rows_of[problem] for problem in usable)]
-    )  # fmt: skip
+    samples = [np.repeat(scored.rows_of[problem], scored.repeats[scored.rows_of[problem]]) for problem in usable]
+    curves = np.array([best_of_n_curve(scored.scores[rows], scored.right[rows], ns) for rows in samples])
     falls = np.zeros(len(usable))
     half = np.arange(len(usable)) % 2 == 0
     for part in (half, ~half):
@@ -290,7 +290,7 @@ def over_optimisation(scored: ScoredItems) -> Iterator[Finding | Skipped]:
         "below",
         effect,
         below=f"It can be gamed: choosing the highest score solves {percent(float(means[peak]))} of the problems "
-        f"among {ns[peak]} different texts and {percent(float(means[-1]))} among {ns[-1]}; with more texts the curve "
+        f"among {ns[peak]} samples and {percent(float(means[-1]))} among {ns[-1]}; with more samples the curve "
         "should not fall",
         details={"n": ns, "accuracy": means.tolist(), "n_problems": len(usable)},
     )

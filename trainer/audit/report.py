@@ -51,7 +51,7 @@ def write_audit(report: dict[str, Any], out: Path) -> None:
         sections.append(
             Section(
                 heading="Choosing among more",
-                lines=["The share of problems solved by the highest score among N different texts, exact."],
+                lines=["The share of problems solved by the highest score among N samples, exact."],
                 image=encoded(out / "best_of_n.png"),
                 alt="Best of N",
             )
@@ -76,7 +76,7 @@ def _in_words(one: dict[str, Any]) -> dict[str, Any]:
     kept = one["counts"]
     dropped = ", ".join(f"{n} {why}" for why, n in kept["dropped"].items())
     lines = [
-        f"A {one['kind']} on {kept['kept']} different solutions of {one['n_problems']} problems"
+        f"A model of kind {one['kind']} on {kept['kept']} different solutions of {one['n_problems']} problems"
         + (f" (of {kept['read']} read; left out: {dropped})." if dropped else "."),
         f"Of two solutions of one problem it scores the right one above the wrong one in {cell(accuracy)} of cases."
         if accuracy["value"] is not None

@@ -45,6 +45,8 @@ class ScoredItems:
     """[n]"""
     problems: npt.NDArray[np.int64]
     """[n] numbers from 0."""
+    repeats: npt.NDArray[np.int64]
+    """[n] how often each text of a problem was given."""
     rows_of: list[npt.NDArray[np.int64]]
     """The rows of each problem."""
     dropped: Counter[str]
@@ -62,6 +64,7 @@ class ScoredItems:
         given = list(items)
         known = [item for item in given if item.is_correct is not None]
         different = unique(known)
+        times = Counter((item.problem, item.text) for item in known)
         dropped = Counter({"outcome unknown": len(given) - len(known), "repeated text": len(known) - len(different)})
         found = list(
             model.score(((i, r.prompt, r.segments) for i, r in enumerate(map(original, different))), how=settings.how)
@@ -79,6 +82,7 @@ class ScoredItems:
             [tuple(one.step_scores) for _, one in kept],
             np.array([bool(item.is_correct) for item, _ in kept]),
             np.array(problems, np.int64),
+            np.array([times[item.problem, item.text] for item, _ in kept], np.int64),
             _rows_of(np.array(problems, np.int64)),
             +dropped,
             settings,

@@ -43,8 +43,8 @@ def swap_test(
         flipped = (forth > 0.5 and back > 0.5) or (forth < 0.5 and back < 0.5)
         rows.append((groups.setdefault(asked, len(groups)), lead / 2, float(flipped)))
     sums: np.ndarray[Any, Any] = np.zeros((max(1, len(groups)), 3))
-    for group, lead, flipped in rows:
-        sums[group] += (lead, flipped, 1.0)
+    for group, led, changed in rows:
+        sums[group] += (led, changed, 1.0)
     totals, resamples = sums.sum(axis=0), resampled_totals(sums, n_boot=n_boot, seed=seed)
     effect = estimate(
         float(ratio(totals[0], totals[2])), ratio(resamples[:, 0], resamples[:, 2]), len(groups), level=level

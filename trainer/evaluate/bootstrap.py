@@ -86,8 +86,18 @@ def expanded_tail(level: float, n: int) -> float:
     return normal.cdf(-math.sqrt(n / (n - 1)) * t)
 
 
-def estimate(value: float, resamples: npt.ArrayLike, n: int, *, level: float = 0.95) -> Estimate:
+def estimate(
+    value: float, resamples: npt.ArrayLike, n: int, *, level: float = 0.95, centred: bool = False
+) -> Estimate:
     """Returns a figure with its expanded percentile interval; resamples in which it is not defined are left out.
+
+    Args:
+        value: The figure.
+        resamples: [B] the figure of each resample.
+        n: Problems behind it.
+        level: Of the interval.
+        centred: Move the interval so that the mean of the resamples falls on the figure, for one that resampling
+            drives in one direction (a calibration error, which noise only adds to).
 
     >>> estimate(0.5, [0.4, 0.5, 0.6, float("nan")], 1_000_000, level=0.5)
     Estimate(value=0.5, low=0.45, high=0.55, n=1000000)
@@ -98,6 +108,8 @@ def estimate(value: float, resamples: npt.ArrayLike, n: int, *, level: float = 0
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
         return Estimate(value, math.nan, math.nan, n)
+    if centred:
+        drawn = drawn + (value - drawn.mean())
     tail = 100 * expanded_tail(level, n)
     low, high = np.percentile(drawn, [tail, 100 - tail])
     return Estimate(float(value), float(round(low, 6)), float(round(high, 6)), n)

@@ -210,7 +210,8 @@ def evaluate_calibration(
         for problem in judged.problems:
             groups.setdefault(problem, len(groups))
     variants = [one for one in VARIANTS if one == "raw" or any(one in by_method for by_method in fits.values())]
-    tallies, reliability = {}, {}
+    tallies: dict[str, Tally] = {}
+    reliability: dict[str, dict[str, Any]] = {}
     for name, judged in tested.items():
         both = judged.turned()
         at = np.array([groups[problem] for problem in both.problems])
@@ -236,9 +237,10 @@ def evaluate_calibration(
         subsets=variants,
         measures={"ece": ece, "brier": brier, "nll": nll},
         overall=None,
+        centred=("ece",),
         notes=(
             f"Fitted on {fitted_on}, measured on {measured_on}; no problem is in both.",
-            f"ECE over {N_BINS} bins of equal width; lower is better for all three.",
+            f"ECE over {N_BINS} bins of equal width, too large where bins hold few rows. Lower is better.",
             *(
                 f"{name}: temperature {f['temperature'].temperature:.3f}"
                 + (

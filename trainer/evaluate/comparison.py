@@ -54,6 +54,8 @@ class Benchmark:
     """By name, the headline first: from [..., K] totals of a subset to [...]."""
     overall: Callable[[Floats], Floats] | None
     """The headline over all subsets, from [..., S, K] to [...]; None where there is none."""
+    centred: Sequence[str] = ()
+    """Measures that resampling drives in one direction: see `bootstrap.estimate`."""
     notes: Sequence[str] = ()
     """How to read it: the definition, rules that were applied, limits."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -82,7 +84,9 @@ def compare(
         models[model], drawn[model] = {}, {}
         for s, subset in enumerate(benchmark.subsets):
             models[model][subset] = {
-                name: estimate(float(one(totals[s])), one(resamples[:, s]), n[s]).as_json()
+                name: estimate(
+                    float(one(totals[s])), one(resamples[:, s]), n[s], centred=name in benchmark.centred
+                ).as_json()
                 for name, one in benchmark.measures.items()
             }
             drawn[model][subset] = float(compute(totals[s])), compute(resamples[:, s])
@@ -102,6 +106,7 @@ def compare(
                     drawn[other][subset][0] - drawn[first][subset][0],
                     drawn[other][subset][1] - drawn[first][subset][1],
                     len(tallies[first].sums),
+                    centred=headline in benchmark.centred,
                 ).as_json()
                 for subset in drawn[first]
             }

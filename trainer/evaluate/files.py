@@ -55,13 +55,13 @@ def read_json_rows(file: Path) -> list[dict[str, Any]]:
         text = (gzip.decompress(raw) if file.name.endswith(".gz") else raw).decode("utf-8")
     except (OSError, EOFError, UnicodeDecodeError) as err:
         raise InputError(f"{file} cannot be read: {err}") from err
+    rows: list[dict[str, Any]] = []
     if text.lstrip().startswith("["):
         try:
             rows = json.loads(text)
         except ValueError as err:
             raise InputError(f"{file} is no JSON array: {err}") from err
     else:
-        rows = []
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 try:

@@ -144,7 +144,7 @@ def plot_curves(audits: dict[str, dict[str, Any]], path: Path) -> bool:
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(ns), [str(n) for n in sorted(ns)])
     axes.minorticks_off()
-    axes.set_xlabel("N different texts, the highest score chosen")
+    axes.set_xlabel("N samples, the highest score chosen")
     axes.set_ylabel("share of problems solved")
     tidy(axes, grid="both")
     figure.legend(loc="outside right upper", frameon=False)
