@@ -44,18 +44,24 @@ def tiny_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE) -> Any:
     return tokenizer
 
 
-def save_tiny_lm(folder: Path, *, tied: bool = True, seed: int = 0) -> str:
-    """Writes a random Llama of about 60,000 parameters and its tokenizer; returns the folder as a name."""
+def save_tiny_lm(
+    folder: Path, *, tied: bool = True, seed: int = 0, heads: int = 4, head_dim: int = 12, n_positions: int = 128
+) -> str:
+    """Writes a random Llama of about 60,000 parameters and its tokenizer; returns the folder as a name.
+
+    vLLM's CPU kernels want heads of 32 numbers or more.
+    """
     tokenizer = tiny_tokenizer()
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=48,
+            hidden_size=heads * head_dim,
             intermediate_size=96,
             num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=128,
+            num_attention_heads=heads,
+            head_dim=head_dim,
+            max_position_embeddings=n_positions,
             tie_word_embeddings=tied,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,

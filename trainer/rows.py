@@ -98,7 +98,7 @@ def read_rows(data: Path, kind: Kind, split: str) -> Iterator[Row]:
     }
     parse = parsers[kind]
     for path in split_files(data, CONFIG_OF[kind], split):
-        for number, raw in enumerate(_raw_rows(path), start=1):
+        for number, raw in enumerate(raw_rows(path), start=1):
             try:
                 yield parse(raw)
             except (ValueError, TypeError) as err:
@@ -211,7 +211,8 @@ def _column(raw: Mapping[str, Any], name: str) -> object:
     return raw[name]
 
 
-def _raw_rows(path: Path) -> Iterator[dict[str, Any]]:
+def raw_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Streams the rows of one shard, JSONL or Parquet, unchecked."""
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 

@@ -10,6 +10,7 @@ from . import (
     agreement,
     annotate,
     annotators,
+    audit,
     db,
     demo,
     doctor,
@@ -45,6 +46,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(label.app, name="label")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
+app.command()(audit.audit)
 app.command()(demo.demo)
 app.add_typer(export.app, name="export")
 app.add_typer(hub.app, name="hub")

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from stepmark.errors import SettingsError
+
 from .options import Db, Json, database_url
 from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
@@ -20,6 +22,14 @@ def score(
     how: Annotated[
         Literal["product", "min", "mean", "last"], typer.Option(help="How a PRM's steps make the solution's score.")
     ] = "product",
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Store calibrated scores (stepmark evaluate calibration --save).")
+    ] = False,
+    engine: Annotated[
+        Literal["transformers", "vllm-server"], typer.Option(help="Compute here, or ask a vLLM server at --base-url.")
+    ] = "transformers",
+    base_url: Annotated[str | None, typer.Option(help="URL of the server, such as http://127.0.0.1:8000/v1.")] = None,
+    served_name: Annotated[str | None, typer.Option(help="The model's name there, where it serves several.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; small models are fastest with one.")] = 1,
     json: Json = False,
@@ -30,16 +40,21 @@ def score(
     from db.connect import open_database
     from stepmark.flows.scores import score_solutions
 
+    if (engine == "vllm-server") != (base_url is not None):
+        raise SettingsError("--engine vllm-server needs --base-url URL, and only it takes one")
     torch.set_num_threads(threads)
-    engine = open_database(database_url(db))
+    database = open_database(database_url(db))
     with progress_bar("score") as show:
         report = score_solutions(
-            engine,
+            database,
             model,
             name=name,
             source=source,
             how=how,
             device=device,
+            is_calibrated=calibrated,
+            server=base_url,
+            served_name=served_name,
             progress=show,
         )
     if json:

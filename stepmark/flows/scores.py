@@ -1,6 +1,9 @@
 """Scores of a trained reward model, written back into the database."""
 
+import math
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +12,9 @@ import sqlalchemy as sa
 from db.scores import NewScore, SolutionToScore, count_to_score, solutions_to_score, write_scores
 from stepmark.progress import Progress, silent
 from stepmark.steps import render_segments
-from trainer.score import Aggregate, RewardModel
+from trainer.calibration import Fit, calibrated, read_calibration
+from trainer.score import Aggregate, RewardModel, aggregate
+from trainer.served import ServedRewardModel
 
 
 @dataclass(slots=True)
@@ -34,6 +39,9 @@ def score_solutions(
     source: str | None = None,
     how: Aggregate = "product",
     device: str = "cpu",
+    is_calibrated: bool = False,
+    server: str | None = None,
+    served_name: str | None = None,
     progress: Progress = silent,
 ) -> ScoreReport:
     """Scores the solutions that this reward model has not scored yet, and stores the scores.
@@ -47,27 +55,43 @@ def score_solutions(
         source: Only solutions of sources that match this pattern.
         how: How a PRM's step scores make the solution's.
         device: Where to compute: `cpu`, `cuda`.
+        is_calibrated: Store calibrated scores, by the fit beside the model's weights; unless another name is given,
+            under the model's with `+calibrated`.
+        server: URL of a vLLM server that computes the model, whose folder is still read for its tokenizer.
+        served_name: The model's name at the server, where it serves several.
         progress: Told after every batch.
 
     Raises:
         InputError: The folder holds no finished reward model.
+        SettingsError: The model cannot be served, or has no calibration of its kind of score.
+        EngineError: The server failed for good; what was scored is stored.
     """
-    reward_model = RewardModel.load(model, device=device)
-    report = ScoreReport(name or model.name, reward_model.kind)
-    total = count_to_score(engine, report.reward_model, source=source)
-    for batch in solutions_to_score(engine, report.reward_model, source=source):
-        write_scores(
-            engine,
-            _score_batch(reward_model, batch, how, report),
-            reward_model=report.reward_model,
-            kind=report.kind,
-        )
-        progress(report.n_read, total)
+    fits = read_calibration(model) if is_calibrated else None
+    reward_model: RewardModel | ServedRewardModel
+    if server is None:
+        reward_model = RewardModel.load(model, device=device)
+    else:
+        reward_model = ServedRewardModel(model, server, served_name=served_name)
+    report = ScoreReport(name or model.name + ("+calibrated" if is_calibrated else ""), reward_model.kind)
+    with closing(reward_model) if isinstance(reward_model, ServedRewardModel) else nullcontext():
+        total = count_to_score(engine, report.reward_model, source=source)
+        for batch in solutions_to_score(engine, report.reward_model, source=source):
+            write_scores(
+                engine,
+                _score_batch(reward_model, batch, how, report, fits),
+                reward_model=report.reward_model,
+                kind=report.kind,
+            )
+            progress(report.n_read, total)
     return report
 
 
 def _score_batch(
-    model: RewardModel, batch: list[SolutionToScore], how: Aggregate, report: ScoreReport
+    model: RewardModel | ServedRewardModel,
+    batch: list[SolutionToScore],
+    how: Aggregate,
+    report: ScoreReport,
+    fits: Mapping[str, Fit] | None,
 ) -> list[NewScore]:
     items = ((s.solution_id, s.statement, render_segments(s.steps, s.answer)) for s in batch)
     scores = []
@@ -78,7 +102,11 @@ def _score_batch(
             report.dropped[scored.reason or "unknown"] += 1
             continue
         assert isinstance(scored.key, int)
-        scores.append(NewScore(scored.key, scored.score, scored.step_scores or None))
+        value, steps = scored.score, scored.step_scores
+        if fits is not None:
+            value, steps = calibrated(fits, model.kind, value, steps, how=how)
+            value = aggregate(steps, how) if math.isnan(value) else value
+        scores.append(NewScore(scored.key, value, steps or None))
     report.n_scored += len(scores)
     report.n_forwarded += model.n_forwarded - before
     return scores

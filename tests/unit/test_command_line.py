@@ -130,6 +130,16 @@ MISTAKES = {
         ["train", "orm", "--data", "{tmp}", "--model", "m", "--out", "{tmp}/m"],
         "export one",
     ),
+    "nothing to audit on": (["audit", "m"], "say what to audit on: --data SET, or --source NAME"),
+    "a benchmark without rows": (
+        ["evaluate", "processbench", "--model", "m"],
+        "name files of ProcessBench, or a --source",
+    ),
+    "a server without its address": (
+        ["score", "--model", "m", "--engine", "vllm-server", "--db", "{url}"],
+        "--engine vllm-server needs --base-url URL",
+    ),
+    "no critique to measure": (["evaluate", "critic", "--db", "{url}"], "then `stepmark verify`"),
     "nothing to evaluate": (
         ["evaluate", "best-of-n", "--out", "{tmp}/e", "--db", "{url}"],
         "there are no solutions; run",

@@ -1,5 +1,6 @@
 """Best-of-N against values worked out by hand, against enumeration, and on problems that must be refused."""
 
+import gzip
 import itertools
 import json
 import math
@@ -243,3 +244,24 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_problems(file)
     with pytest.raises(InputError, match="cannot be read"):
         read_problems(tmp_path / "nothing.jsonl")
+
+
+def test_scores_of_another_evaluation_are_read_and_give_its_own_figures(tmp_path: Path) -> None:
+    """Of two problems with two samples: 3 of 4 right, the highest score right in one of two."""
+    rows = [
+        {"code": ["a", "b"], "pred": ["4", "5"], "score": [True, False], "pred_score": [[-1.0], [2.0]]},
+        {"code": ["c", "d"], "pred": ["7", "7.0"], "score": [True, True], "pred_score": [[0.5], [-3.0]]},
+    ]
+    file = tmp_path / "sampled.jsonl.gz"
+    file.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    found = means(best_of_n(read_problems(file), ns=[2], n_trials=5), 2)
+    assert found == {
+        "pass1": 0.75,
+        "majority": pytest.approx(0.75, abs=0.3),
+        "bt": 0.5,
+        "chance": 0.75,
+        "oracle": 1.0,
+    }
+    file.write_bytes(gzip.compress(json.dumps(rows[0] | {"pred": ["4"]}).encode()))
+    with pytest.raises(InputError, match="line 1: code, pred, score and pred_score must be lists of one length"):
+        read_problems(file)

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,8 +46,10 @@ def engine(model: str) -> Iterator[VLLMEngine]:
 class Server:
     """A `vllm serve` on loopback that can be killed and started again on the same port."""
 
-    def __init__(self, model: str, log: Path) -> None:
+    def __init__(self, model: str, log: Path, *, words: Sequence[str] | None = None) -> None:
+        """Serves a model under the name `tiny`; `words` stand in place of what a generating model needs."""
         self._model = model
+        self._words = words
         self._log = log
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -73,10 +75,14 @@ class Server:
             "--port",
             str(self._port),
         ]
-        words += ["--dtype", "float32", "--max-model-len", "512", "--enforce-eager", "--generation-config", "vllm"]
-        words += ["--structured-outputs-config", json.dumps(COMPACT_JSON)]
-        # Else seeded requests end vLLM on a CPU (`CPU Generator does not use offset`).
-        words += ["--no-enable-chunked-prefill"]
+        words += ["--dtype", "float32", "--enforce-eager"]
+        if self._words is None:
+            words += ["--max-model-len", "512", "--generation-config", "vllm"]
+            words += ["--structured-outputs-config", json.dumps(COMPACT_JSON)]
+            # Else seeded requests end vLLM on a CPU (`CPU Generator does not use offset`).
+            words += ["--no-enable-chunked-prefill"]
+        else:
+            words += self._words
         with self._log.open("ab") as log:
             # A session of its own: its worker must not outlive it when it is killed.
             self._process = subprocess.Popen(

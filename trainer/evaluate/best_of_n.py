@@ -16,7 +16,6 @@ go to what comes first in the shuffle.
 Shapes: `P` problems, `M` samples of a problem, `R` trials.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +25,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stepmark.answers.key import answer_key
 from stepmark.errors import InputError
 
+from .files import read_json_rows
 from .measures import auc, within_problem_auc
 
 Floats = npt.NDArray[np.float64]
@@ -75,20 +76,46 @@ class Problem:
 
 
 def read_problems(path: Path) -> list[dict[str, Any]]:
-    """Reads a JSONL file with one problem a line; see `parse_problem` for its keys."""
+    """Reads a JSONL file, plain or gzipped, with one problem a line; see `parse_problem` for its keys.
+
+    Lines of the layout that Qwen2.5-Math's evaluation writes (`pred`, `score`, `pred_score`) are taken, too: see
+    `sampled_problem`.
+    """
     out = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as err:
-        raise InputError(f"{path} cannot be read: {err}") from err
-    for number, line in enumerate(lines, start=1):
+    for number, given in enumerate(read_json_rows(path), start=1):
         try:
-            raw = json.loads(line)
+            raw = sampled_problem(given) if "pred_score" in given else given
             parse_problem(raw)
         except ValueError as err:
             raise InputError(f"{path}, line {number}: {err}") from err
         out.append(raw)
     return out
+
+
+def sampled_problem(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns a line of Qwen2.5-Math's evaluation into the shape of `parse_problem`; its scores stand under `bt`.
+
+    `code` holds the texts, `pred` the answers, `score` whether each is right, `pred_score` lists of one score of the
+    reward model each: any number, so that no vote is weighted by it.
+
+    Raises:
+        ValueError: The lists differ in length, or hold something else.
+    """
+    columns = [raw.get(name) for name in ("code", "pred", "score", "pred_score")]
+    if not all(isinstance(column, list) for column in columns) or len({len(c or ()) for c in columns}) > 1:
+        raise ValueError("code, pred, score and pred_score must be lists of one length")
+    rows = zip(*(column or () for column in columns), strict=True)
+    return {
+        "solutions": [
+            {
+                "text": text,
+                "answer": answer_key(str(answer)) if str(answer or "").strip() else None,
+                "is_correct": is_right,
+                "scores": {"bt": score[0] if isinstance(score, list) and len(score) == 1 else score},
+            }
+            for text, answer, is_right, score in rows
+        ]
+    }
 
 
 def parse_problem(raw: Mapping[str, Any]) -> Problem:

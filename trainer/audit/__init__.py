@@ -1,0 +1,1 @@
+"""Audits of reward models: does the model weigh what was asked, or how it looks."""
