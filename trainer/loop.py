@@ -24,7 +24,8 @@ from torch import Tensor
 from stepmark.errors import JobError, SettingsError
 from stepmark.progress import Progress, silent
 
-from .batches import Batch, Ints, TokenSet, collate, plan_batches
+from .batches import Batch, Ints, TokenSet, plan_batches
+from .compute import cost_of
 from .evaluate.measures import auc, within_problem_auc
 from .losses import bradley_terry_loss, outcome_loss
 from .models import RewardNet
@@ -50,7 +51,9 @@ class FitSettings:
     lr: float = 1e-3
     """Peak learning rate."""
     batch_tokens: int = 1024
-    """Slots of a micro-batch, padding included."""
+    """Tokens of the sequences of a micro-batch."""
+    share: bool = True
+    """Whether sequences of a problem share the computation of what they begin with."""
     accumulate: int = 1
     """Micro-batches of an optimizer step."""
     seed: int = 0
@@ -75,7 +78,11 @@ class FitReport:
 
     n_steps: int = 0
     n_tokens: int = 0
-    """Tokens without padding, all epochs."""
+    """Tokens of the sequences, all epochs."""
+    n_computed: int = 0
+    """Positions that went through the body: shared tokens once, and padding where there is any."""
+    flops: float = 0.0
+    """Floating-point operations that these tokens cannot do without, see `compute.py`."""
     train_s: float = 0.0
     """Seconds of training steps, over all processes that had a part in the run."""
     evaluation_s: float = 0.0
@@ -96,13 +103,12 @@ def lr_at(step: int, *, n_steps: int, peak: float, warmup_share: float) -> float
     return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
 
 
-def plan_steps(data: TokenSet, settings: FitSettings) -> list[list[list[Ints]]]:
+def plan_steps(data: TokenSet, settings: FitSettings, *, share: bool) -> list[list[list[Ints]]]:
     """Returns, for each epoch, the optimizer steps, each a list of micro-batches."""
-    lengths = data.lengths()
     epochs = []
     for epoch in range(settings.epochs):
         seed = int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0])
-        batches = plan_batches(lengths, batch_tokens=settings.batch_tokens, group=data.group, seed=seed)
+        batches = plan_batches(data, batch_tokens=settings.batch_tokens, seed=seed, share=share)
         n = settings.accumulate
         epochs.append([batches[i : i + n] for i in range(0, len(batches), n)])
     return epochs
@@ -110,7 +116,7 @@ def plan_steps(data: TokenSet, settings: FitSettings) -> list[list[list[Ints]]]:
 
 def batch_losses(net: RewardNet, batch: Batch, *, centre: float) -> Tensor:
     """Returns the losses of a batch: [K] one per target, or [K / 2] one per pair."""
-    logits = net(batch.input_ids, batch.reads)
+    logits = net(batch)
     if net.kind != "bt":
         return outcome_loss(logits, batch.targets)
     return bradley_terry_loss(logits[0::2], logits[1::2], batch.targets[0::2], centre=centre)
@@ -138,8 +144,8 @@ def fit(
     settings: FitSettings,
     *,
     out: Path,
-    pad_id: int,
     identity: dict[str, object],
+    peak_flops: float | None = None,
     resume: bool = False,
     progress: Progress = silent,
 ) -> FitReport:
@@ -151,8 +157,8 @@ def fit(
         validation: measured at the end of each epoch, on a sample of a fifth of the epoch's tokens at most.
         settings: what determines the trajectory.
         out: an existing folder.
-        pad_id: id of the padding token.
         identity: what else a checkpoint must agree with to be continued (kind, data, base model).
+        peak_flops: what the device can do in a second; the log then says which share of it is reached.
         resume: continue from `checkpoint.pt`, where there is one.
         progress: told the tokens done and to do, with loss and rate, a few times a second.
 
@@ -161,7 +167,7 @@ def fit(
         JobError: the loss is not finite any more, or the run was interrupted (after a checkpoint was
             written).
     """
-    run = _Run(net, train, settings, out=out, pad_id=pad_id, identity=identity)
+    run = _Run(net, train, settings, out=out, identity=identity, peak_flops=peak_flops)
     if resume:
         run.restore()
     run.truncate_log()
@@ -200,13 +206,14 @@ class _Run:
         settings: FitSettings,
         *,
         out: Path,
-        pad_id: int,
         identity: dict[str, object],
+        peak_flops: float | None,
     ) -> None:
-        self.net, self.train, self.settings, self.pad_id = net, train, settings, pad_id
+        self.net, self.train, self.settings = net, train, settings
         self.log_path, self.checkpoint_path = out / "log.jsonl", out / "checkpoint.pt"
         self.identity = {**identity, **asdict(settings)}
-        epochs = plan_steps(train, settings)
+        self.share = settings.share and net.shares
+        epochs = plan_steps(train, settings, share=self.share)
         self.steps = [(epoch, batches) for epoch, steps in enumerate(epochs) for batches in steps]
         self.epoch_ends = set(np.cumsum([len(steps) for steps in epochs]).tolist())
         self.n_steps = len(self.steps)
@@ -220,7 +227,8 @@ class _Run:
         self._norm = torch.zeros((), device=self.device)
         self._n_summed = 0
         self._shown_loss = math.nan
-        self._started_with = (0, 0.0)
+        self._cost, self._peak_flops = cost_of(net), peak_flops
+        self._started_with = (0, 0.0, 0.0)
         torch.manual_seed(settings.seed)
         net.train()
 
@@ -228,7 +236,7 @@ class _Run:
         """Runs one optimizer step."""
         started = time.perf_counter()
         _, items = self.steps[self.step]
-        batches = [_to(collate(self.train, batch, pad_id=self.pad_id), self.device) for batch in items]
+        batches = [self._batch(part) for part in items]
         lr = lr_at(self.step, n_steps=self.n_steps, peak=self.settings.lr, warmup_share=self.settings.warmup_share)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -240,7 +248,12 @@ class _Run:
         self.step += 1
         self.report.n_steps = self.step
         self.report.n_tokens += sum(batch.n_tokens for batch in batches)
+        self.report.n_computed += sum(self.net.n_positions(batch) for batch in batches)
+        self.report.flops += sum(self._cost.of(batch) for batch in batches)
         self.report.train_s += time.perf_counter() - started
+
+    def _batch(self, items: Ints) -> Batch:
+        return self.net.collate(self.train, items, share=self.share).to(self.device)
 
     def log_line(self) -> dict[str, Any]:
         """Returns the line of the log for the steps since the last one.
@@ -259,26 +272,40 @@ class _Run:
             "lr": self.optimizer.param_groups[0]["lr"],
             "gradient_norm": self._norm.item(),
             "tokens": self.report.n_tokens,
-            "tokens_per_s": round(self.tokens_per_s()),
+            **self.speed(),
         }
 
     def evaluate(self, validation: TokenSet, items: Ints) -> dict[str, Any]:
         """Measures the validation sample and returns the line of the log."""
         started = time.perf_counter()
-        measures = evaluate(self.net, validation, items, batch_tokens=self.settings.batch_tokens, pad_id=self.pad_id)
+        measures = evaluate(self.net, validation, items, batch_tokens=self.settings.batch_tokens)
         self.report.evaluations.append(measures)
         self.report.evaluation_s += time.perf_counter() - started
         return {"step": self.step, "epoch": self.steps[self.step - 1][0], "validation": measures}
 
-    def tokens_per_s(self) -> float:
-        """Returns the tokens without padding per second of training since this process took the run up."""
-        tokens, seconds = self._started_with
-        return (self.report.n_tokens - tokens) / max(1e-9, self.report.train_s - seconds)
+    def speed(self) -> dict[str, float]:
+        """Returns how fast this process trains since it took the run up, and how much of the device it uses.
+
+        `tokens_per_s` counts the tokens of the sequences; `useful_share` is their number over the positions computed:
+        below 1 with padding, above 1 where sequences share what they begin with; `mfu` is the share of the peak.
+        """
+        tokens, seconds, flops = self._started_with
+        seconds = max(1e-9, self.report.train_s - seconds)
+        speed: dict[str, float] = {
+            "tokens_per_s": round((self.report.n_tokens - tokens) / seconds),
+            "useful_share": round(self.report.n_tokens / max(1, self.report.n_computed), 3),
+        }
+        if self._peak_flops is not None:
+            speed["mfu"] = round((self.report.flops - flops) / seconds / self._peak_flops, 4)
+        return speed
 
     def show(self, progress: Progress) -> None:
         """Tells how far the run is."""
         total = self.train.n_tokens() * self.settings.epochs
-        note = f"loss {self._shown_loss:.4f}, {self.tokens_per_s():,.0f} tokens/s"
+        speed = self.speed()
+        note = f"loss {self._shown_loss:.4f}, {speed['tokens_per_s']:,} tokens/s"
+        if "mfu" in speed:
+            note += f", MFU {speed['mfu']:.0%}"
         progress(self.report.n_tokens, total, note)
 
     def _finite_loss_sum(self) -> float:
@@ -334,7 +361,7 @@ class _Run:
         self._n_summed = state["n_summed"]
         self._shown_loss = state["shown_loss"]
         self.report = FitReport(**state["report"])
-        self._started_with = (self.report.n_tokens, self.report.train_s)
+        self._started_with = (self.report.n_tokens, self.report.train_s, self.report.flops)
 
     def truncate_log(self) -> None:
         """Removes what the log says about steps after the checkpoint, and the log of a run that starts
@@ -352,25 +379,24 @@ class _Run:
 
 @torch.no_grad()
 def read_logits(
-    net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, pad_id: int
+    net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, share: bool = True
 ) -> Iterator[tuple[Ints, Tensor]]:
     """Yields batches of items with their logits [K] on the CPU, in float64; the order is by length."""
     device = next(net.parameters()).device
-    lengths = data.lengths()[items]
-    for batch in plan_batches(lengths, batch_tokens=batch_tokens, group=data.group, seed=None):
-        chosen = items[batch]
-        inputs = _to(collate(data, chosen, pad_id=pad_id), device)
+    share = share and net.shares
+    for batch in plan_batches(data, batch_tokens=batch_tokens, share=share, items=items):
+        inputs = net.collate(data, batch, share=share).to(device)
         with _precision(device):
-            logits = net(inputs.input_ids, inputs.reads)
-        yield chosen, logits.double().cpu()
+            logits = net(inputs)
+        yield batch, logits.double().cpu()
 
 
-def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, pad_id: int) -> Measures:
+def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int) -> Measures:
     """Measures a reward model on some items of a set; what each key means stands in `_measures_*` below."""
     was_training = net.training
     net.eval()
     per_item: dict[int, Any] = {}
-    for batch, logits in read_logits(net, data, items, batch_tokens=batch_tokens, pad_id=pad_id):
+    for batch, logits in read_logits(net, data, items, batch_tokens=batch_tokens):
         counts = np.diff(data.position_starts)[batch[:, None] * data.group + np.arange(data.group)].sum(axis=1)
         for item, part in zip(batch.tolist(), np.split(logits.numpy(), np.cumsum(counts)[:-1]), strict=True):
             per_item[item] = part
@@ -483,15 +509,6 @@ def _parameter_groups(net: RewardNet, weight_decay: float) -> list[dict[str, Any
 def _precision(device: torch.device) -> Any:
     """bf16 autocast on a GPU; on a CPU it was not faster at these sizes, so float32 there."""
     return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    if device.type == "cpu":
-        return batch
-    input_ids, reads, targets = (
-        t.pin_memory().to(device, non_blocking=True) for t in (batch.input_ids, batch.reads, batch.targets)
-    )
-    return Batch(input_ids, reads, targets, batch.n_tokens)
 
 
 def _write_line(log: Any, line: dict[str, Any]) -> None:

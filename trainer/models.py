@@ -11,8 +11,10 @@ rows, so an untrained ORM gives exactly the two-row probability. vLLM puts a sig
 `problem_type` is "regression": right for the ORM, whose score is P(correct), wrong for Bradley-Terry, whose
 score is any real number. So the ORM has no problem type and Bradley-Terry has "regression".
 
-Bodies run without an attention mask: rows are padded on the right, and under causal attention no real token
-sees what follows it. Shapes: `B` sequences, `T` tokens, `D` hidden size, `K` read positions, `V` vocabulary.
+Bodies run on batches without padding, see `attention.py`; one whose attention cannot be replaced runs on rows
+padded on the right, without a mask, since under causal attention no real token sees what follows it. Which it is, is
+found out by comparing with the model's own logits. Shapes: `B` sequences, `T` tokens, `D` hidden size, `K` read
+positions, `V` vocabulary.
 """
 
 import copy
@@ -21,15 +23,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stepmark.errors import SettingsError
 
+from .batches import Batch, Ints, ReadSequence, TokenSet, TokenSetBuilder, collate
 from .rows import Kind
 
 Layout = Literal["causal-lm", "token-classification", "sequence-classification"]
 """How the weights of a checkpoint are laid out."""
+
+Form = Literal["ragged", "blocks", "padded"]
+"""How batches are laid out: without padding, for a kernel that takes ragged sequences; without padding but for blocks
+in attention; padded rows that share nothing."""
 
 
 class RewardNet(nn.Module):
@@ -42,6 +50,9 @@ class RewardNet(nn.Module):
         super().__init__()
         self.kind = kind
         self.model = model
+        self.form: Form = "padded"
+        """How batches must be laid out; see `find_form`."""
+        self._usual_attention: str = model.config._attn_implementation
         self.label_ids = label_ids
         self.rows: nn.Parameter | None = None
         if label_ids is None:
@@ -54,21 +65,44 @@ class RewardNet(nn.Module):
             head.weight.requires_grad_(False)
             self.rows = nn.Parameter(head.weight[list(label_ids)].detach().clone())
 
-    def forward(self, input_ids: Tensor, reads: Tensor) -> Tensor:
-        """Returns the logits at `reads`.
-
-        Args:
-            input_ids: [B, T], padded on the right.
-            reads: [K] indices into the flattened [B * T] positions.
-
-        Returns:
-            [K] logits of right against wrong, in float32.
-        """
-        hidden: Tensor = self.model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
-        hidden = hidden.reshape(-1, hidden.shape[-1]).index_select(0, reads)
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns the logits [K] of right against wrong at the batch's read positions, in float32."""
+        hidden = self.hidden(batch).index_select(0, batch.reads)
         with torch.autocast(hidden.device.type, enabled=False):
             logits: Tensor = hidden.float() @ self.direction().float()
         return logits
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Returns the body's last hidden states of a batch: [T, D]."""
+        body = self.model.base_model
+        if self.form != "padded":
+            out: Tensor = body(
+                input_ids=batch.input_ids[None],
+                position_ids=batch.depths[None],
+                use_cache=False,
+                segments=batch.segments,
+            ).last_hidden_state[0]
+            return out
+        rows = [
+            body(input_ids=batch.input_ids[block.queries], use_cache=False).last_hidden_state.flatten(0, 1)
+            for block in batch.segments.blocks
+        ]
+        return torch.cat(rows).index_select(0, batch.segments.back)
+
+    def collate(self, data: TokenSet, items: Ints, *, share: bool = True) -> Batch:
+        """Gathers items into a batch of the form that this network takes."""
+        return collate(data, items, share=share and self.shares, ragged=self.form == "ragged")
+
+    def n_positions(self, batch: Batch) -> int:
+        """Returns how many positions go through the body for a batch, padding among them."""
+        if self.form != "padded":
+            return len(batch.input_ids)
+        return sum(block.queries.numel() for block in batch.segments.blocks)
+
+    @property
+    def shares(self) -> bool:
+        """Whether sequences of a batch can share what they begin with."""
+        return self.form != "padded"
 
     def direction(self) -> Tensor:
         """Returns the [D] vector whose product with a hidden state is the logit of right against wrong."""
@@ -98,18 +132,15 @@ class RewardNet(nn.Module):
         """Compares with the model's own logits on a short input.
 
         Raises:
-            SettingsError: they differ, because the architecture scales or caps its logits (Gemma 2, Granite)
-                or
-                because it is not causal.
+            SettingsError: they differ, because the architecture scales or caps its logits (Gemma 2, Granite).
         """
         self.write_rows_back()
+        self.model.set_attn_implementation(self._usual_attention)
         was_training = self.training
         self.eval()
-        vocabulary = self.model.get_input_embeddings().weight.shape[0]
-        pad = self.model.config.pad_token_id
-        ids = [i for i in range(min(vocabulary, 10)) if i != pad][:8]
-        input_ids = torch.tensor([ids], device=self.model.device)
-        ours = self(input_ids, torch.tensor([len(ids) - 1], device=self.model.device))[0]
+        input_ids = self._some_tokens(8)[None]
+        hidden = self.model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state[0, -1]
+        ours = hidden.float() @ self.direction().float()
         full = self.model(input_ids=input_ids).logits[0]
         theirs = full[-1, self.label_ids[0]] - full[-1, self.label_ids[1]] if self.label_ids else full[0]
         self.train(was_training)
@@ -118,6 +149,67 @@ class RewardNet(nn.Module):
                 f"{type(self.model).__name__} does not compute its logits as a plain product with the head "
                 f"({theirs.item():.6g} against {ours.item():.6g}); this architecture is not supported."
             )
+
+    @torch.no_grad()
+    def find_form(self) -> Form:
+        """Finds the fastest form of batch with which the body gives what it gives sequences one by one.
+
+        The answer depends on the device, so it is asked again when the network has moved.
+
+        Raises:
+            SettingsError: there is none: the body is not causal.
+        """
+        from . import attention
+
+        was_training = self.training
+        self.eval()
+        ids = self._some_tokens(24)
+        builder = TokenSetBuilder()
+        for tokens in (ids, torch.cat([ids[:14], ids[:3]]), ids[4:13]):
+            builder.add(0, ReadSequence(tokens.tolist(), [len(tokens) - 1], [0.0]))
+        data, body = builder.build(), self.model.base_model
+        self.model.set_attn_implementation(self._usual_attention)
+        alone = [
+            body(input_ids=torch.tensor(data.sequence(i)[None], device=ids.device).long(), use_cache=False)
+            for i in range(len(data))
+        ]
+        expected = torch.stack([out.last_hidden_state[0, -1] for out in alone]).float()
+        forms: tuple[Form, ...] = ("ragged", "blocks") if ids.device.type == "cuda" else ("blocks",)
+        for form in forms if attention.use(self.model) else ():
+            self.form = form
+            if self._gives(expected, data):
+                break
+        else:
+            self.model.set_attn_implementation(self._usual_attention)
+            self.form = "padded"
+            if not self._gives(expected, data):
+                raise SettingsError(
+                    f"{type(self.model).__name__} lets tokens see what follows them; a reward model has to be causal."
+                )
+        self.train(was_training)
+        return self.form
+
+    def _gives(self, expected: Tensor, data: TokenSet) -> bool:
+        """Tells whether the form that is set gives the last hidden states of three sequences, two begin alike."""
+        batch = self.collate(data, np.arange(len(data))).to(expected.device)
+        tolerance = 1e-4
+        try:
+            if self.form == "ragged":
+                tolerance = 0.1  # the kernel knows no float32; a token that sees a stranger is off by much more
+                with torch.autocast(expected.device.type, dtype=torch.bfloat16):
+                    found = self.hidden(batch)[batch.reads].float()
+            else:
+                found = self.hidden(batch)[batch.reads].float()
+        except (RuntimeError, TypeError, SettingsError, ImportError):
+            return False  # a kernel that is not there, or an attention that takes more than packing knows
+        return bool(((found - expected).norm(dim=1) <= tolerance * expected.norm(dim=1)).all())
+
+    def _some_tokens(self, n: int) -> Tensor:
+        """Returns n token ids, none of them padding."""
+        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        pad = self.model.config.pad_token_id
+        ids = [i for i in range(min(vocabulary, 64)) if i != pad]
+        return torch.tensor([ids[(7 * i + i // 5) % len(ids)] for i in range(n)], device=self.model.device)
 
 
 def load_tokenizer(path: str) -> Any:
@@ -181,6 +273,7 @@ def build_net(base: str, kind: Kind, tokenizer: Any, *, label_ids: tuple[int, in
             model.config.problem_type = "regression" if kind == "bt" else None
     net = RewardNet(model, kind, label_ids=label_ids if kind == "prm" else None)
     net.check_exact()
+    net.find_form()
     return net
 
 
@@ -188,11 +281,13 @@ def load_net(path: Path, kind: Kind, layout: Layout, *, label_ids: tuple[int, in
     """Loads a checkpoint that `save_net` wrote, for scoring."""
     with _quiet_transformers():
         if layout == "causal-lm":
-            return RewardNet(_pretrained("AutoModelForCausalLM", str(path)), kind, label_ids=label_ids)
-        if layout == "sequence-classification":
-            return RewardNet(_pretrained("AutoModelForSequenceClassification", str(path)), kind)
-        model = _pretrained("AutoModelForTokenClassification", str(path))
-    return _TokenClassifierNet(model, kind)
+            net = RewardNet(_pretrained("AutoModelForCausalLM", str(path)), kind, label_ids=label_ids)
+        elif layout == "sequence-classification":
+            net = RewardNet(_pretrained("AutoModelForSequenceClassification", str(path)), kind)
+        else:
+            net = _TokenClassifierNet(_pretrained("AutoModelForTokenClassification", str(path)), kind)
+    net.find_form()
+    return net
 
 
 class _TokenClassifierNet(RewardNet):

@@ -153,10 +153,7 @@ class RewardModel:
                 kept.append(digest)
         data = builder.build()
         self.n_forwarded += len(kept)
-        pad_id = self._tokenizer.pad_token_id
-        for batch, logits in read_logits(
-            self.net, data, np.arange(len(kept)), batch_tokens=batch_tokens, pad_id=pad_id
-        ):
+        for batch, logits in read_logits(self.net, data, np.arange(len(kept)), batch_tokens=batch_tokens):
             values = logits if self.kind == "bt" else torch.sigmoid(logits)
             counts = np.diff(data.position_starts)[batch]
             for item, part in zip(batch.tolist(), np.split(values.numpy(), np.cumsum(counts)[:-1]), strict=True):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from stepmark import __version__
@@ -22,7 +23,8 @@ from stepmark.errors import InputError, SettingsError
 from stepmark.progress import Progress, silent
 
 from .batches import TokenSet
-from .loop import FitReport, FitSettings, fit
+from .compute import computed, cost_of, in_words, matrix_peak
+from .loop import FitReport, FitSettings, fit, plan_steps
 from .models import (
     Layout,
     RewardNet,
@@ -54,8 +56,10 @@ class TrainSettings:
     """Passes over the training split."""
     lr: float | None = None
     """Peak learning rate; 1e-3 below 5 M parameters, 2e-5 below 1 G, else 1e-5."""
-    batch_tokens: int = 1024
-    """Slots of a micro-batch, padding included."""
+    batch_tokens: int | None = None
+    """Tokens of the sequences of a micro-batch; 1,024 on a CPU, 16,384 on a GPU."""
+    share: bool = True
+    """Whether solutions of a problem share the computation of what they begin with, chosen and rejected too."""
     accumulate: int = 1
     """Micro-batches of an optimizer step."""
     seed: int = 0
@@ -142,7 +146,8 @@ def train_reward_model(
     fit_settings = FitSettings(
         epochs=settings.epochs,
         lr=settings.lr if settings.lr is not None else default_lr(size),
-        batch_tokens=settings.batch_tokens,
+        batch_tokens=settings.batch_tokens or (16_384 if device.type == "cuda" else 1024),
+        share=settings.share,
         accumulate=settings.accumulate,
         seed=settings.seed,
         centre=settings.centre if kind == "bt" else 0.0,
@@ -171,16 +176,20 @@ def train_reward_model(
         f"{size:,} parameters on {device}, {threads if device.type == 'cpu' else 'no'} CPU threads for it, "
         f"lr {fit_settings.lr:g}, rows up to {max_length} tokens"
     )
+    net.to(device)
+    form = net.find_form()
     prepare_s = time.perf_counter() - started
     with _threads(threads):
+        peak = matrix_peak(device)
+        on_message(_floor(net, train.rows, fit_settings, peak))
         report = fit(
-            net.to(device),
+            net,
             train.rows,
             splits["validation"].rows,
             fit_settings,
             out=out,
-            pad_id=tokenizer.pad_token_id,
             identity=identity,
+            peak_flops=peak,
             resume=resume,
             progress=progress,
         )
@@ -198,7 +207,9 @@ def train_reward_model(
         "rows": {name: split.counts.as_json() for name, split in splits.items()},
         "device": str(device),
         "threads": threads,
-        **_report_json(report, prepare_s),
+        "batch_form": form,
+        "peak_flops": round(peak),
+        **_report_json(report, prepare_s, peak),
         "versions": {
             "stepmark": __version__,
             "torch": torch.__version__,
@@ -334,12 +345,33 @@ def _counted(name: str, split: _Split) -> str:
     return f"{name}: {counts.n_read} read, {counts.n_kept} kept{dropped} ({split.rows.n_tokens():,} tokens)"
 
 
-def _report_json(report: FitReport, prepare_s: float) -> dict[str, Any]:
+def _floor(net: RewardNet, train: TokenSet, settings: FitSettings, peak: float) -> str:
+    """Says what the run cannot be faster than."""
+    plan = plan_steps(train, settings, share=settings.share and net.shares)
+    batches = [batch for steps in plan for step in steps for batch in step]
+    n_computed, n_scores = computed(train, batches) if net.shares and settings.share else _alone(train, settings)
+    cost = cost_of(net)
+    flops = cost.per_token * n_computed + cost.per_score * n_scores
+    n_tokens = train.n_tokens() * settings.epochs
+    return (
+        f"compute floor: {in_words(flops)} for {n_tokens:,} tokens ({n_computed:,} computed) at {in_words(peak)}/s, "
+        f"the measured peak: {flops / peak:,.1f} s"
+    )
+
+
+def _alone(train: TokenSet, settings: FitSettings) -> tuple[int, int]:
+    lengths = np.diff(train.token_starts)
+    return int(lengths.sum()) * settings.epochs, int((lengths * (lengths + 1) // 2).sum()) * settings.epochs
+
+
+def _report_json(report: FitReport, prepare_s: float, peak: float) -> dict[str, Any]:
     seconds = report.train_s + report.evaluation_s
     return {
         "n_steps": report.n_steps,
         "n_tokens": report.n_tokens,
+        "n_computed": report.n_computed,
         "tokens_per_s": round(report.n_tokens / report.train_s) if report.train_s else None,
+        "mfu": round(report.flops / report.train_s / peak, 4) if report.train_s else None,
         "timings_s": {
             "prepare": round(prepare_s, 3),
             "train": round(report.train_s, 3),

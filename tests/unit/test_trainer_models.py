@@ -1,6 +1,5 @@
 """Networks and gradients: two rows against full logits, padding, and accumulated batches."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,11 @@ from transformers import AutoModelForCausalLM
 
 from stepmark.errors import SettingsError
 from tests.tiny_reward_model import save_tiny_lm
-from trainer.batches import ReadSequence, TokenSet, TokenSetBuilder, collate
-from trainer.loop import accumulate_gradients, batch_losses
+from trainer.batches import ReadSequence, TokenSet, TokenSetBuilder
+from trainer.loop import accumulate_gradients
 from trainer.models import RewardNet, build_net, load_tokenizer, n_parameters
 from trainer.render import label_token_ids
 from trainer.rows import Kind
-
-PAD = 0
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
@@ -27,6 +24,10 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def build(base: str, kind: Kind) -> RewardNet:
     tokenizer = load_tokenizer(base)
     return build_net(base, kind, tokenizer, label_ids=label_token_ids(tokenizer, "+", "-"))
+
+
+def as_ids(data: TokenSet, number: int) -> torch.Tensor:
+    return torch.from_numpy(data.sequence(number).astype(np.int64))[None]
 
 
 def random_set(*, group: int = 1, n: int = 8) -> TokenSet:
@@ -47,20 +48,22 @@ def test_two_rows_at_the_labels_equal_the_full_logits_of_the_language_model(base
     lm = AutoModelForCausalLM.from_pretrained(base).eval()
     tokenizer = load_tokenizer(base)
     plus, minus = label_token_ids(tokenizer, "+", "-")
-    batch = collate(random_set(), np.arange(8), pad_id=PAD)
+    data = random_set()
     with torch.no_grad():
-        full = lm(batch.input_ids, attention_mask=(batch.input_ids != PAD).long()).logits.reshape(-1, len(tokenizer))
-        expected = full[batch.reads, plus] - full[batch.reads, minus]
-        torch.testing.assert_close(net(batch.input_ids, batch.reads), expected, atol=1e-5, rtol=1e-4)
+        full = [lm(as_ids(data, i)).logits[0, data.positions[2 * i : 2 * i + 2]] for i in range(len(data))]
+        expected = torch.cat([logits[:, plus] - logits[:, minus] for logits in full])
+        torch.testing.assert_close(net(net.collate(data, np.arange(8))), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_two_rows_have_the_gradients_of_the_full_cross_entropy(base: str) -> None:
     net = build(base, "prm")
     lm = AutoModelForCausalLM.from_pretrained(base)
     plus, minus = label_token_ids(load_tokenizer(base), "+", "-")
-    batch = collate(random_set(), np.arange(8), pad_id=PAD)
+    data = random_set()
+    batch = net.collate(data, np.arange(8))
     accumulate_gradients(net, [batch])
-    logits = lm(batch.input_ids).logits.flatten(0, 1)[batch.reads][:, [plus, minus]]
+    read = [lm(as_ids(data, i)).logits[0, data.positions[2 * i : 2 * i + 2]] for i in range(len(data))]
+    logits = torch.cat(read)[:, [plus, minus]]
     torch.nn.functional.cross_entropy(logits, (1 - batch.targets).long()).backward()
     ours, theirs = dict(net.model.named_parameters()), dict(lm.named_parameters())
     body = [name for name in theirs if name.startswith("model.")]
@@ -78,7 +81,7 @@ def test_four_batches_of_one_accumulated_equal_one_batch_of_four(base: str, kind
     grads, losses = [], []
     for groups in ([np.arange(4)], [np.array([i]) for i in range(4)]):
         net.zero_grad()
-        batches = [collate(data, items, pad_id=PAD) for items in groups]
+        batches = [net.collate(data, items) for items in groups]
         losses.append(accumulate_gradients(net, batches, centre=0.1))
         grads.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
     torch.testing.assert_close(losses[0], losses[1])
@@ -88,23 +91,10 @@ def test_four_batches_of_one_accumulated_equal_one_batch_of_four(base: str, kind
     assert any(grad.abs().max() > 1e-4 for grad in grads[0].values())
 
 
-@pytest.mark.parametrize("kind", ["prm", "orm", "bt"])
-def test_padding_changes_neither_logits_nor_losses(base: str, kind: Kind) -> None:
-    net = build(base, kind).eval()
-    batch = collate(random_set(group=2 if kind == "bt" else 1), np.arange(4), pad_id=PAD)
-    rows, width = batch.input_ids.shape
-    padded_ids = torch.cat([batch.input_ids, torch.full((rows, 7), PAD)], dim=1)
-    reads = batch.reads // width * (width + 7) + batch.reads % width
-    padded = dataclasses.replace(batch, input_ids=padded_ids, reads=reads)
-    with torch.no_grad():
-        expected = batch_losses(net, batch, centre=0.0)
-        torch.testing.assert_close(batch_losses(net, padded, centre=0.0), expected, atol=1e-5, rtol=1e-5)
-
-
 def test_an_untrained_orm_gives_the_probability_of_the_two_rows(base: str) -> None:
-    batch = collate(random_set(), np.arange(8), pad_id=PAD)
+    nets: list[RewardNet] = [build(base, "prm").eval(), build(base, "orm").eval()]
     with torch.no_grad():
-        prm, orm = (build(base, kind).eval()(batch.input_ids, batch.reads) for kind in ("prm", "orm"))
+        prm, orm = (net(net.collate(random_set(), np.arange(8))) for net in nets)
     torch.testing.assert_close(prm, orm, atol=1e-6, rtol=1e-5)
 
 
