@@ -18,8 +18,8 @@ _RESAMPLES = 500
 
 def draw_agreement(engine: sa.Engine, scope: Scope) -> None:
     """Draws the figures; they are kept for five minutes, because they read every label."""
-    title, choice = st.columns([2, 2], vertical_alignment="bottom")
-    title.subheader("Agreement")
+    heading, choice = st.columns([2, 2], vertical_alignment="bottom")
+    heading.subheader("Agreement")
     with choice:
         chosen = st.segmented_control(
             "Answers",

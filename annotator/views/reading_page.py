@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import streamlit as st
 
@@ -142,7 +143,7 @@ def choose_one(label: str, options: Sequence[str], *, kept: str, words: Mapping[
 
     A widget's own state is gone once a run does not draw it.
     """
-    before = st.session_state.get(kept)
+    before: Any = st.session_state.get(kept)
     chosen = st.segmented_control(
         label,
         options,
@@ -151,7 +152,7 @@ def choose_one(label: str, options: Sequence[str], *, kept: str, words: Mapping[
         label_visibility="collapsed",
         key=f"{kept}_chosen",
     )
-    found = chosen if chosen is not None else (before if before in options else options[0])
+    found: str = chosen if chosen is not None else (before if before in options else options[0])
     st.session_state[kept] = found
     return found
 

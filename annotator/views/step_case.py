@@ -98,7 +98,8 @@ def _matrix(
 def _decide_bar(workplace: Workplace, case: Case, names: Mapping[int, str], contested: list[int], at: int) -> None:
     waiting = [index for index in contested if index not in case.decisions]
     step = "the final answer" if at == len(case.steps) else f"step {at + 1}"
-    state = f"**{step.capitalize()}** · {len(contested)} disagreement{'s' if len(contested) != 1 else ''}, {len(waiting)} undecided"
+    differ = f"{len(contested)} disagreement{'' if len(contested) == 1 else 's'}"
+    state = f"**{step.capitalize()}** · {differ}, {len(waiting)} undecided"
     decision = case.decisions.get(at)
     if decision is not None:
         state += f" · decided {SHAPES[decision.label][0]} by {plain(decision.reviewer)}"

@@ -224,11 +224,11 @@ def _decide_bar(workplace: Workplace, case: WholeCase, names: Mapping[int, str])
                 is_right = _verdict_buttons(case)
             with _group():
                 st.caption("The critique is", width="content")
-                for key, (judgement, (shape, _, colour)) in enumerate(_JUDGEMENTS.items(), start=1):
+                for number, (judgement, (shape, _, colour)) in enumerate(_JUDGEMENTS.items(), start=1):
                     said = {"judgement": judgement, "is_verdict_right": is_right}
                     st.button(
                         f":{colour}[{shape}] {judgement}",
-                        shortcut=str(key),
+                        shortcut=str(number),
                         key=f"own_{judgement}",
                         on_click=_store,
                         args=(workplace, case, note_key, None, said),
@@ -256,8 +256,7 @@ def _state(case: WholeCase) -> str:
         words = _CHOICES[case.decision.choice][0] if case.decision.choice else f"critique {case.decision.judgement}"
         state = f"**Decided: {words}** by {plain(case.decision.reviewer)}"
         return state + (f": {plain(case.decision.note)}" if case.decision.note else "")
-    words = {choice: text for choice, (text, _) in _CHOICES.items()} | {one: one for one in _JUDGEMENTS}
-    said = ", ".join(f"{count} × {words[one]}" for one, count in case.said.most_common())
+    said = ", ".join(f"{count} × {_CHOICES.get(one, (one, ''))[0]}" for one, count in case.said.most_common())
     return f"**Undecided** · {said or 'nobody has judged it'}"
 
 

@@ -173,9 +173,10 @@ def recently_answered(engine: sa.Engine, annotator_id: int, *, n: int = 20) -> l
 def answered_how() -> sa.ColumnElement[str | None]:
     """How an answer ended: its finish reason; `answered` of a pair or critique, in which no error is looked for."""
     # Written out, not bound: PostgreSQL groups only by what is word for word what is selected.
-    steps, solution, answered = (sa.literal_column(f"'{word}'") for word in ("steps", "solution", "answered"))
-    is_whole = sa.and_(Annotation.kind != steps, Annotation.finish_reason == solution)
-    return sa.case((is_whole, answered), else_=Annotation.finish_reason)
+    is_whole = sa.and_(
+        Annotation.kind != sa.literal_column("'steps'"), Annotation.finish_reason == sa.literal_column("'solution'")
+    )
+    return sa.case((is_whole, sa.literal_column("'answered'")), else_=Annotation.finish_reason)
 
 
 def _is_work() -> sa.ColumnElement[bool]:

@@ -17,12 +17,17 @@ from db.adjudications import (
     standing_decisions,
 )
 from db.agreement import LabelSelection
+from db.annotations import annotator_id
 from db.annotators import find_or_create_annotator
+from db.browsing import browse
 from db.connect import reading, writing
+from db.dashboards import Scope, totals
 from db.decisions import WithDecisions, agreement_with_decisions
-from db.models import Critique, Event, TaskAdjudication
+from db.models import Annotation, Critique, Event, Preference, TaskAdjudication
 from db.notes import list_notes, send_back
+from db.queue import progress, recently_answered
 from db.tasks import CritiqueAnswer, PairAnswer, Wanted, add_tasks, claim_tasks, submit
+from db.votes import PairVotes, SolutionVotes, pair_votes, solution_votes
 from stepmark.cli.main import app
 from stepmark.errors import InputError
 from tests.labelling import add_project, answer_of, fill
@@ -184,6 +189,47 @@ def test_decisions_count_as_one_more_labeller_beside_whom_each_annotator_is_held
     of_project = agreement_with_decisions(pairs, LabelSelection(project_id=project_id, source="sums/*"))
     assert [(one.n_steps, one.n_pairs) for one in of_project] == [(2, 0), (1, 0), (2, 0)]
     assert agreement_with_decisions(pairs, LabelSelection(annotator_kinds=("model",))) == []
+
+
+def test_the_votes_of_judges_are_counted_by_judge_and_by_the_step_they_name(pairs: sa.Engine) -> None:
+    said: list[tuple[str, str | None, str, int | None]] = [
+        ("judge", "judge-1", "fail", 1),
+        ("judge", "judge-1", "fail", 0),
+        ("judge", "judge-2", "pass", None),
+        ("self", "judge-2", "unreadable", None),
+    ]
+    with writing(pairs) as session:
+        for kind, critic, verdict, first_error in said:
+            row = Critique(solution_id=1, problem_id=1, kind=kind, critic=critic, text="", verdict=verdict)
+            row.first_error = first_error
+            session.add(row)
+        session.add(Critique(solution_id=1, problem_id=2, kind="variant", critic="judge-1", text="", verdict="fail"))
+        for number, (a, b, choice) in enumerate(((1, 2, "a"), (2, 1, "a"), (1, 2, "equal"))):
+            judge = Annotation(
+                submission_id=f"judge-{number}",
+                kind="preference",
+                annotator_id=annotator_id(session, f"judge-{number % 2}", kind="model"),
+                solution_id=a,
+            )
+            session.add(judge)
+            session.flush()
+            pair = {"solution_a_id": a, "solution_b_id": b}
+            session.add(Preference(annotation_id=judge.annotation_id, choice=choice, **pair))
+    assert solution_votes(pairs, 1) == [
+        SolutionVotes("judge", "judge-1", n_fail=2, first_errors={0: 1, 1: 1}),
+        SolutionVotes("judge", "judge-2", n_pass=1),
+        SolutionVotes("self", "judge-2", n_unreadable=1),
+    ]
+    assert solution_votes(pairs, 2) == []
+    assert pair_votes(pairs, 1, 2) == [PairVotes("judge-0", {"a": 1, "equal": 1}), PairVotes("judge-1", {"b": 1})]
+    assert pair_votes(pairs, 2, 1) == [PairVotes("judge-0", {"b": 1, "equal": 1}), PairVotes("judge-1", {"a": 1})]
+
+
+def test_an_answer_on_a_pair_is_said_to_be_answered_not_to_be_without_error(pairs: sa.Engine) -> None:
+    assert progress(pairs, person(pairs, 1)).by_reason == {"answered": 3}
+    assert {one.finish_reason for one in recently_answered(pairs, person(pairs, 1))} == {"answered"}
+    assert totals(pairs, Scope()).by_reason == {"answered": 9}
+    assert {row["ended"] for row in browse(pairs, "labels").rows} == {"answered"}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -314,7 +314,7 @@ def test_the_progress_page_shows_counts_and_the_queue(workplace: Workplace, n_an
     assert queue == [
         {
             "rule": "random",
-            "mode": "first error",
+            "what": "first error",
             "open": 3 - n_answered,
             "in somebody's hands": n_answered,
             "done": n_answered,
