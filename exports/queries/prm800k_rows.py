@@ -127,7 +127,7 @@ def _as_prm800k(row: Any, said: _Rated) -> dict[str, Any]:
     n_rated = max([*said.labels, *said.written, *said.alternatives], default=-1) + 1
     return {
         "labeler": f"annotator-{row.annotator_id}",
-        "timestamp": row.created_at.replace(tzinfo=None).isoformat(),
+        "timestamp": row.created_at.replace(tzinfo=None).isoformat(timespec="microseconds"),
         "generation": None,
         "is_quality_control_question": False,
         "is_initial_screening_question": False,
