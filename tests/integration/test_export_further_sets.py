@@ -1,7 +1,9 @@
 """Which rows the sets of critiques, pairs and tasks have, by their options; each command from end to end."""
 
 import json
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,13 @@ EVERY = Selection()
 
 
 @pytest.fixture
-def small(database: sa.Engine) -> sa.Engine:
-    fill(database)
-    return database
+def small(sqlite_template: Path, tmp_path: Path) -> Iterator[sa.Engine]:
+    """On SQLite alone: the same queries run on both databases where the golden files are compared."""
+    shutil.copyfile(sqlite_template, tmp_path / "small.db")
+    engine = open_database(f"sqlite:///{tmp_path / 'small.db'}")
+    fill(engine)
+    yield engine
+    engine.dispose()
 
 
 def rows_of(engine: sa.Engine, wanted: TrainingSet) -> tuple[list[SetRow], Counts]:
