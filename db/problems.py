@@ -12,10 +12,12 @@ from stepmark.problems import family_hash, statement_hash
 from stepmark.records import ProblemRecord, ProblemReference
 
 from .bulk import bulk_insert, is_among, reserve_ids, table_of
+from .connect import writing
 from .models import Problem, ProblemSource
 
 _PROBLEMS = table_of(Problem)
 _SOURCES = table_of(ProblemSource)
+_CHUNK = 500
 _IMPORT_LOCK = 0x57E9_3A2C
 """Key of PostgreSQL's advisory lock that imports share."""
 
@@ -187,6 +189,24 @@ def join_families(session: Session, names: Mapping[str, str]) -> int:
         session.execute(sa.update(_PROBLEMS).where(_PROBLEMS.c.family == old).values(family=last(old)))
         n_joined += 1
     return n_joined
+
+
+def join_families_of(engine: sa.Engine, pairs: Sequence[tuple[int, int]]) -> int:
+    """Makes the families of problems part of those of others, by ids; returns how many became part of another one."""
+    names: dict[str, str] = {}
+    with writing(engine) as session:
+        for start in range(0, len(pairs), _CHUNK):
+            chunk = pairs[start : start + _CHUNK]
+            ids = sorted({problem_id for pair in chunk for problem_id in pair})
+            query = sa.select(Problem.problem_id, Problem.family).where(is_among(session, Problem.problem_id, ids))
+            families = {problem_id: family for problem_id, family in session.execute(query)}
+            for problem_id, into_id in chunk:
+                old, new = families[problem_id], families[into_id]
+                if old in names:  # of several that one family is to join, all become one
+                    old = names[old]
+                if old != new:
+                    names[old] = new
+        return join_families(session, names)
 
 
 def _known_problems(session: Session, hashes: Iterable[str]) -> dict[str, dict[str, Any]]:

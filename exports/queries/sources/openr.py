@@ -1,7 +1,8 @@
 """OpenR: values of solution prefixes by rollouts, flat (a list of prefixes) or as a tree.
 
 Each path from the question to a leaf is a solution, and the nodes along it give the values of its prefixes. The
-source holds shares, no counts: the counts stored are the smallest that give all shares of a row.
+source holds shares, no counts: the counts stored are the smallest that give all shares of a row. A prefix that stands
+there twice, with a share each, was rolled out twice: its counts are added up.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,8 @@ from .rows import RowError, SourceRow, as_text, required, rest, shown
 _MOST_ROLLOUTS = 1024
 _KEYS = ("question", "final_answer", "reasoning_steps")
 
-_Node = tuple[str, Fraction]
-"""What a node adds to the text before it, and the share of rollouts from there that are right."""
+_Node = tuple[str, tuple[Fraction, ...]]
+"""What a node adds to the text before it, and the shares of rollouts from there that are right."""
 
 
 def parse(row: SourceRow, options: ImportOptions) -> ImportedRow:
@@ -36,7 +37,7 @@ def parse(row: SourceRow, options: ImportOptions) -> ImportedRow:
         paths = _flat_paths(question, steps)
     else:
         raise RowError("wrong_type", f"'reasoning_steps' should be a list or a tree, not {shown(steps)}")
-    n = lcm(*(share.denominator for path in paths for _, share in path))
+    n = lcm(*(share.denominator for path in paths for _, shares in path for share in shares))
     if n > _MOST_ROLLOUTS:
         raise RowError("no_share", f"no count of rollouts up to {_MOST_ROLLOUTS} gives all shares of this row")
     problem = ProblemRecord(
@@ -60,7 +61,8 @@ def _solution(path: Sequence[_Node], key: str, n: int, options: ImportOptions) -
         steps=tuple(text.strip() for text in texts),
         licence=options.licence,
         step_values=tuple(
-            StepValueRecord(index, StepValue(int(share * n), n)) for index, (_, share) in enumerate(path, start=START)
+            StepValueRecord(index, StepValue(int(sum(shares) * n), n * len(shares)))
+            for index, (_, shares) in enumerate(path, start=START)
         ),
     )
 
@@ -72,7 +74,7 @@ def _share(value: Any) -> Fraction:
 
 
 def _tree_paths(node: Mapping[str, Any], above: tuple[_Node, ...]) -> Iterator[tuple[_Node, ...]]:
-    path = (*above, (required(node, "text", str, where=" of a node"), _share(node.get("mc_value"))))
+    path = (*above, (required(node, "text", str, where=" of a node"), (_share(node.get("mc_value")),)))
     children = required(node, "children", list, where=" of a node")
     if not children:
         yield path
@@ -84,14 +86,14 @@ def _tree_paths(node: Mapping[str, Any], above: tuple[_Node, ...]) -> Iterator[t
 
 def _flat_paths(question: str, prefixes: Sequence[Any]) -> list[tuple[_Node, ...]]:
     """The prefixes that no other one goes on from, each with those that it goes on from itself."""
-    shares: dict[str, Fraction] = {}
+    shares: dict[str, tuple[Fraction, ...]] = {}
     for one in prefixes:
         if not isinstance(one, dict):
             raise RowError("wrong_type", f"each of 'reasoning_steps' should be an object, not {shown(one)}")
         text = required(one, "solution_prefix", str, where=" of a step")
         if not text.startswith(question):
             raise RowError("no_prefix", f"'solution_prefix' should begin with the question, not {shown(text)}")
-        shares[text.rstrip()] = _share(one.get("mc_value"))
+        shares[text] = (*shares.get(text, ()), _share(one.get("mc_value")))
     ordered = sorted(shares)
     leaves = [
         text for text, following in zip(ordered, [*ordered[1:], ""], strict=True) if not following.startswith(text)
@@ -99,9 +101,9 @@ def _flat_paths(question: str, prefixes: Sequence[Any]) -> list[tuple[_Node, ...
     paths = []
     for leaf in leaves:
         along = [text for text in ordered if leaf.startswith(text)]
-        begins = [question.rstrip(), *(text for text in along if text != question.rstrip())]
+        begins = [question, *(text for text in along if text != question)]
         ends = [text[len(begun) :] for begun, text in pairwise(begins)]
-        start = shares.get(question.rstrip())
+        start = shares.get(question)
         if start is None:
             raise RowError("no_prefix", "no prefix is the question alone")
         paths.append(((question, start), *((end, shares[text]) for end, text in zip(ends, begins[1:], strict=True))))

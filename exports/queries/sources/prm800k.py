@@ -122,7 +122,7 @@ class StoredRow:
     """Step labels, by index."""
     written: Mapping[int, str]
     alternatives: Mapping[tuple[int, int], tuple[str, bool, int | None]]
-    """By step and candidate: the text, whether it is an answer, and the label."""
+    """Those that are rated, by step and candidate: the text, whether it is an answer, and the label."""
     finish_reason: str | None
     duration_ms: int | None
 
@@ -151,10 +151,12 @@ def as_row(stored: StoredRow) -> dict[str, Any]:
             step["human_completion"]["text"] = stored.written.get(index)
         for number, candidate in enumerate(step.get("completions") or []):
             alternative = stored.alternatives.get((index, number))
-            if alternative is None:
+            if alternative is not None:
+                text, rating = _rendered(alternative[0], is_answer=alternative[1]), alternative[2]
+            elif candidate["text"] is None:
                 text, rating = path[index], stored.labels.get(index)
             else:
-                text, rating = _rendered(alternative[0], is_answer=alternative[1]), alternative[2]
+                continue  # nobody rated it, so that it stands there whole
             if candidate["text"] is None:
                 candidate["text"] = text
             if "rating" in candidate:
@@ -202,7 +204,7 @@ def _path(
                 AlternativeRecord(f"{row.source_key}/{index}/{number}", index, held, is_answer=is_answer)
             )
             path.alternative_labels.append(rating)
-            if _rendered(held, is_answer=is_answer) == text:
+            if rating is not None and _rendered(held, is_answer=is_answer) == text:
                 kept["text"] = None
         if chosen is None and human is not None:
             text = required(human, "text", str, where=f" of the human completion of step {index}")
