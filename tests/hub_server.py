@@ -75,9 +75,9 @@ class Repo:
 class Refusal(Exception):
     """An answer that is an error."""
 
-    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+    def __init__(self, status: int, message: str, code: str | None = None, **more: str) -> None:
         super().__init__(message)
-        self.status, self.message, self.code = status, message, code
+        self.status, self.message, self.code, self.more = status, message, code, more
 
 
 class HubServer:
@@ -209,7 +209,7 @@ class HubServer:
                 status, told, headers = self._route(call, path, parse_qs(url.query), body)
         except Refusal as refusal:
             headers = {"x-error-message": refusal.message} | ({"x-error-code": refusal.code} if refusal.code else {})
-            return _send(call, refusal.status, {"error": refusal.message}, headers)
+            return _send(call, refusal.status, {"error": refusal.message, **refusal.more}, headers)
         if fault is not None:
             return _cut(call)
         _send(call, status, told, headers)
@@ -244,11 +244,11 @@ class HubServer:
             raise Refusal(401, "Invalid username or password.")
         if owner not in ("owner", "team"):
             raise Refusal(403, f"You don't have the rights to create a {type_} under the namespace {owner!r}")
+        url = f"{self.url}/{'' if type_ == 'model' else type_ + 's/'}{repo_id}"
         if (type_, repo_id) in self.repos:
-            raise Refusal(409, f"You already created this {type_} repo")
+            raise Refusal(409, f"You already created this {type_} repo", url=url)
         self.create(repo_id, type_, is_private=asked.get("visibility") == "private" or bool(asked.get("private")))
-        prefix = "" if type_ == "model" else f"{type_}s/"
-        return 200, {"url": f"{self.url}/{prefix}{repo_id}", "name": repo_id, "id": "1"}, {}
+        return 200, {"url": url, "name": repo_id, "id": "1"}, {}
 
     def _info(self, call: "_Call") -> tuple[int, Any, dict[str, str]]:
         repo, sha, tree = self._find(call)

@@ -177,9 +177,9 @@ def plan_push(
     return plan
 
 
-def push(plan: PushPlan, *, message: str | None = None, endpoint: str | None = None, progress: Progress = silent) -> (
-    PushReport
-):  # fmt: skip
+def push(
+    plan: PushPlan, *, message: str | None = None, endpoint: str | None = None, progress: Progress = silent
+) -> PushReport:
     """Does what was planned: makes the repository, sends what differs, commits once, and looks whether it is there.
 
     A push that was cut goes on when it is planned and done again: files that arrived are not sent twice.
@@ -297,6 +297,8 @@ def _prepared(remote: Remote, plan: PushPlan) -> str:
             raise ParentMoved(
                 f"somebody made {remote.url} meanwhile, and it is not empty; nothing was sent. Run it again to look."
             )
+        if plan.is_private and not made.is_private:
+            raise JobError(f"{remote.url} was made public by somebody meanwhile; nothing was sent. Look at it there.")
         plan.parent = made.commit
     if plan.is_new_branch:
         remote.create_branch(plan.branch)

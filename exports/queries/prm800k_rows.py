@@ -22,6 +22,7 @@ from db.models import (
     StepLabel,
     WrittenStep,
 )
+from exports.formats.columns import Kind
 from exports.formats.layouts.steps import PRM800K
 from stepmark.steps import render_answer
 
@@ -100,7 +101,7 @@ def _as_it_came(row: Any, said: _Rated) -> dict[str, Any]:
     """A row that was imported; its candidates are found by the keys `ROW/STEP/CANDIDATE` of the alternatives."""
     spelled = row.source_extra or {}
     places = ((one.source_key.split("/")[-1], one) for given in said.alternatives.values() for one in given)
-    return as_row(
+    came = as_row(
         StoredRow(
             extra=row.extra,
             annotator=row.annotator,
@@ -118,6 +119,17 @@ def _as_it_came(row: Any, said: _Rated) -> dict[str, Any]:
             duration_ms=row.duration_ms,
         )
     )
+    return {column.name: _in_order(came.get(column.name), column.kind) for column in PRM800K}
+
+
+def _in_order(value: Any, kind: Kind) -> Any:
+    """A value with its keys in the schema's order, which PostgreSQL does not keep; keys that it lacks stay away."""
+    if isinstance(kind, list) and isinstance(value, list):
+        return [_in_order(one, kind[0]) for one in value]
+    if isinstance(kind, dict) and isinstance(value, dict):
+        names = [name for name in kind if name in value] + sorted(name for name in value if name not in kind)
+        return {name: _in_order(value[name], kind.get(name, "text")) for name in names}
+    return value
 
 
 def _as_prm800k(row: Any, said: _Rated) -> dict[str, Any]:
@@ -127,7 +139,7 @@ def _as_prm800k(row: Any, said: _Rated) -> dict[str, Any]:
     n_rated = max([*said.labels, *said.written, *said.alternatives], default=-1) + 1
     return {
         "labeler": f"annotator-{row.annotator_id}",
-        "timestamp": row.created_at.replace(tzinfo=None).isoformat(),
+        "timestamp": row.created_at.replace(tzinfo=None).isoformat(timespec="microseconds"),
         "generation": None,
         "is_quality_control_question": False,
         "is_initial_screening_question": False,

@@ -213,7 +213,7 @@ def whole_solutions(session: Session, page: Page, selection: Selection, form: Te
         .order_by(Solution.problem_id, Solution.solution_id)
     )
     found = []
-    for problem_id, solution_id, written, steps_, answer, *rest in session.execute(query):
+    for problem_id, solution_id, written, steps_, answer, *rest in session.connection().execute(query).all():
         bare = orjson.loads(steps_)
         whole = render_solution(bare, answer) if written is None else written.strip()
         text_hash, *others = rest
@@ -256,7 +256,6 @@ def joint_licence(licences: Sequence[str | None]) -> str | None:
     return " AND ".join(sorted(set(known))) if len(known) == len(licences) else None
 
 
-@lru_cache(maxsize=4096)
 def licence_refusal(selection: Selection, licence: str | None) -> str | None:
     """Why a licence (one, or several joined by `AND`) is not wanted; None where it is.
 
@@ -266,9 +265,15 @@ def licence_refusal(selection: Selection, licence: str | None) -> str | None:
     'licence_unknown'
     >>> licence_refusal(Selection(licences_refused=("cc-by-nc*",)), "Apache-2.0 AND MIT")
     """
-    for part in (licence or UNKNOWN).lower().split(" and "):
-        is_wanted = not selection.licences or _is_like(part, selection.licences)
-        if not is_wanted or _is_like(part, selection.licences_refused):
+    if not selection.licences and not selection.licences_refused:
+        return None
+    return _licence_refusal(selection.licences, selection.licences_refused, licence or UNKNOWN)
+
+
+@lru_cache(maxsize=4096)
+def _licence_refusal(wanted: tuple[str, ...], refused: tuple[str, ...], licence: str) -> str | None:
+    for part in licence.lower().split(" and "):
+        if (wanted and not _is_like(part, wanted)) or _is_like(part, refused):
             return "licence_unknown" if part == UNKNOWN else "licence"
     return None
 

@@ -223,6 +223,20 @@ def test_a_commit_between_plan_and_push_is_not_overwritten(tmp_path: Path, hub: 
     assert there(hub)["README.md"] == b"Their card."
 
 
+def test_a_repository_that_somebody_makes_between_plan_and_push_gets_nothing(tmp_path: Path, hub: HubServer) -> None:
+    found = plan(write(tmp_path), hub)
+    hub.create(REPO, is_private=False)
+    with pytest.raises(JobError, match="was made public by somebody meanwhile; nothing was sent"):
+        push(found, endpoint=hub.url)
+    assert there(hub) == {}
+    found = plan(tmp_path, hub, "team/other")
+    hub.create("team/other")
+    hub.put("team/other", {"theirs.txt": b"x"})
+    with pytest.raises(ParentMoved, match=r"somebody made .* meanwhile, and it is not empty"):
+        push(found, endpoint=hub.url)
+    assert hub.calls["commit"] == 0
+
+
 def test_a_push_that_was_cut_goes_on_and_sends_no_file_twice(tmp_path: Path, hub: HubServer) -> None:
     write(tmp_path, file_format="parquet")
     uploads: list[str] = []
