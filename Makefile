@@ -44,11 +44,10 @@ test-vllm: $(VLLM_VENV)/.ready  ## tests with a real vLLM and a real Ray, on the
 # The trainers ask for other versions than ours and of each other, so what reads data of them gets an environment of its
 # own. TRL had a process reward trainer up to 1.13: that version lies apart and goes before the newer one.
 test-readers: $(READERS_VENV)/.ready  ## exported sets, read by the trainers' own code
-	$(READERS) tests/readers $(ARGS)
-	PYTHONPATH=$(READERS_VENV)/trl-1.13:$(CURDIR) $(READERS) tests/readers/test_trl_prm.py $(ARGS)
+	PYTHONPATH=$(CURDIR) $(READ) tests/readers $(ARGS)
+	PYTHONPATH=$(READERS_VENV)/trl-1.13:$(CURDIR) $(READ) tests/readers/test_trl_prm.py $(ARGS)
 
-READERS = PYTHONPATH=$${PYTHONPATH:-$(CURDIR)} HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TRL_EXPERIMENTAL_SILENCE=1 \
-	$(READERS_VENV)/bin/python -m pytest \
+READ = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TRL_EXPERIMENTAL_SILENCE=1 $(READERS_VENV)/bin/python -m pytest \
 	-o addopts="-q --strict-markers --import-mode=importlib -p no:cacheprovider" -o filterwarnings=default
 
 check: $(VENV)/.dev  ## format, lint, types, import directions
