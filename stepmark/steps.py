@@ -44,12 +44,7 @@ def split_solution(text: str) -> SplitSolution:
     >>> split_solution("16 - 3 = 13 eggs\n13 * 2 = 26\nA: 26")
     SplitSolution(steps=('16 - 3 = 13 eggs', '13 * 2 = 26', 'A: 26'), answer=None)
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    answer: str | None = None
-    headings = list(_ANSWER_SECTION.finditer(text))
-    if headings:
-        answer = text[headings[-1].end() :].strip() or None
-        text = text[: headings[-1].start()]
+    text, answer = split_answer(text.replace("\r\n", "\n").replace("\r", "\n"))
     prefixes = list(_STEP_LINE.finditer(text))
     if prefixes:
         starts = [0, *(prefix.end() for prefix in prefixes)]
@@ -59,6 +54,27 @@ def split_solution(text: str) -> SplitSolution:
     has_blank_lines = re.search(r"\n[ \t]*\n", text.strip()) is not None
     parts = re.split(r"\n(?:[ \t]*\n)+", text) if has_blank_lines else text.split("\n")
     return SplitSolution(tuple(filter(None, map(str.strip, parts))), answer)
+
+
+def split_answer(text: str) -> tuple[str, str | None]:
+    r"""What stands before the last answer section, and the answer in it; None where there is no such section.
+
+    >>> split_answer("So it is 14.\n\n# Answer\n\n14"), split_answer("So it is 14.")
+    (('So it is 14.\n\n', '14'), ('So it is 14.', None))
+    """
+    headings = list(_ANSWER_SECTION.finditer(text))
+    if not headings:
+        return text, None
+    return text[: headings[-1].start()], text[headings[-1].end() :].strip() or None
+
+
+def is_rendered(text: str) -> bool:
+    r"""Whether a text is laid out in steps or ends in an answer section, as `render_solution` writes it.
+
+    >>> is_rendered("Step 1: 9 + 7 = 16"), is_rendered("It is 16.")
+    (True, False)
+    """
+    return _STEP_LINE.search(text) is not None or _ANSWER_SECTION.search(text) is not None
 
 
 def bare_step(text: str) -> str:

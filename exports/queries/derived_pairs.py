@@ -243,17 +243,19 @@ def _crossed(right: dict[str, _Text], wrong: dict[str, _Text]) -> list[tuple[_Te
 def _drawn(
     pairs: Iterable[tuple[_Text, _Text]], options: DerivedPairOptions
 ) -> tuple[list[tuple[_Text, _Text]], int]:
-    """At most so many of the pairs, those with the smallest lots; and how many there were."""
+    """At most so many of the pairs, those with the smallest lots, in their order; and how many there were."""
     n = 0
 
-    def counted() -> Iterator[tuple[_Text, _Text]]:
+    def numbered() -> Iterator[tuple[int, tuple[_Text, _Text]]]:
         nonlocal n
         for pair in pairs:
+            yield n, pair
             n += 1
-            yield pair
 
-    drawn = heapq.nsmallest(options.max_pairs_per_problem, counted(), key=lambda pair: _lot(*pair, options.seed))
-    return drawn, n
+    drawn = heapq.nsmallest(
+        options.max_pairs_per_problem, numbered(), key=lambda one: (_lot(*one[1], options.seed), one[0])
+    )
+    return [pair for _, pair in sorted(drawn, key=lambda one: one[0])], n
 
 
 def _lot(chosen: _Text, rejected: _Text, seed: int) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.models import Solution
+from db.models import Problem, ProblemSource, Solution
 from exports.formats.layouts import SolutionFacts
 
 from .selection import SetRow
@@ -37,10 +37,17 @@ def solution_facts(session: Session, solution_ids: set[int]) -> dict[int, Soluti
         Solution.answer,
         Solution.outcome,
         Solution.extra,
+        Problem.statement,
+        ProblemSource.extra.label("source_extra"),
+    ).join(Problem, Problem.problem_id == Solution.problem_id)
+    query = query.outerjoin(
+        ProblemSource,
+        sa.and_(ProblemSource.source == Solution.source, ProblemSource.source_key == Solution.source_key),
     ).where(Solution.solution_id.in_(solution_ids))
     return {
         row.solution_id: SolutionFacts(
             key=row.source_key or f"solution/{row.solution_id}",
+            statement=(row.source_extra or {}).get("statement", row.statement),
             generator=row.generator,
             steps=row.steps,
             answer=row.answer,

@@ -1,7 +1,7 @@
 """Step labels in PRM800K's own schema: one row for each annotation, with every candidate that it rates.
 
 The ratings stay as they were given (-1, 0, 1); no choice of a training set (neutral steps, what follows an error)
-touches them.
+touches them. What came from PRM800K goes out key for key as it came, with the ratings that the tables hold now.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +11,24 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.models import Alternative, AlternativeLabel, Annotation, Annotator, Problem, Solution, StepLabel, WrittenStep
+from db.models import (
+    Alternative,
+    AlternativeLabel,
+    Annotation,
+    Annotator,
+    Problem,
+    ProblemSource,
+    Solution,
+    StepLabel,
+    WrittenStep,
+)
+from exports.formats.columns import Kind
 from exports.formats.layouts.steps import PRM800K
 from stepmark.steps import render_answer
 
 from .derived_pairs import only_labels_that_count
 from .selection import Counts, Page, RowLimits, Selection, SetRow, TrainingSet, is_selected, pages, source_name
+from .sources.prm800k import StoredRow, as_row
 
 _CHUNK = 500
 
@@ -69,7 +81,7 @@ def prm800k_rows(
             elif limits.takes(row.problem_id, row.annotation_id):
                 yield SetRow(
                     family=row.family,
-                    row=_as_prm800k(row, said),
+                    row=_as_it_came(row, said) if "row" in (row.extra or {}) else _as_prm800k(row, said),
                     source=source_name(row),
                     licence=row.licence,
                     trust=row.reference_trust,
@@ -85,6 +97,41 @@ def prm800k_rows(
                 )
 
 
+def _as_it_came(row: Any, said: _Rated) -> dict[str, Any]:
+    """A row that was imported; its candidates are found by the keys `ROW/STEP/CANDIDATE` of the alternatives."""
+    spelled = row.source_extra or {}
+    places = ((one.source_key.split("/")[-1], one) for given in said.alternatives.values() for one in given)
+    came = as_row(
+        StoredRow(
+            extra=row.extra,
+            annotator=row.annotator,
+            statement=spelled.get("statement", row.statement),
+            reference_answer=spelled.get("reference_answer", row.reference_answer),
+            reference_solution=spelled.get("reference_solution", row.reference_solution),
+            steps=row.steps,
+            answer=row.answer,
+            labels=said.labels,
+            written=said.written,
+            alternatives={
+                (one.step_index, int(number)): (one.text, one.is_answer, one.label) for number, one in places
+            },
+            finish_reason=row.finish_reason,
+            duration_ms=row.duration_ms,
+        )
+    )
+    return {column.name: _in_order(came.get(column.name), column.kind) for column in PRM800K}
+
+
+def _in_order(value: Any, kind: Kind) -> Any:
+    """A value with its keys in the schema's order, which PostgreSQL does not keep; keys that it lacks stay away."""
+    if isinstance(kind, list) and isinstance(value, list):
+        return [_in_order(one, kind[0]) for one in value]
+    if isinstance(kind, dict) and isinstance(value, dict):
+        names = [name for name in kind if name in value] + sorted(name for name in value if name not in kind)
+        return {name: _in_order(value[name], kind.get(name, "text")) for name in names}
+    return value
+
+
 def _as_prm800k(row: Any, said: _Rated) -> dict[str, Any]:
     steps = row.steps if row.segments is None else row.segments
     answer = None if row.answer is None else render_answer(row.answer)
@@ -92,7 +139,7 @@ def _as_prm800k(row: Any, said: _Rated) -> dict[str, Any]:
     n_rated = max([*said.labels, *said.written, *said.alternatives], default=-1) + 1
     return {
         "labeler": f"annotator-{row.annotator_id}",
-        "timestamp": row.created_at.isoformat(),
+        "timestamp": row.created_at.replace(tzinfo=None).isoformat(timespec="microseconds"),
         "generation": None,
         "is_quality_control_question": False,
         "is_initial_screening_question": False,
@@ -149,6 +196,7 @@ def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]
             Solution.source,
             Solution.run_id,
             Solution.licence,
+            ProblemSource.extra.label("source_extra"),
             Problem.statement,
             Problem.family,
             Problem.reference_answer,
@@ -158,6 +206,10 @@ def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]
         .select_from(Solution)
         .join(Annotation, Annotation.solution_id == Solution.solution_id)
         .join(Problem, Problem.problem_id == Solution.problem_id)
+        .outerjoin(
+            ProblemSource,
+            sa.and_(ProblemSource.source == Solution.source, ProblemSource.source_key == Solution.source_key),
+        )
         .where(page.holds(Solution.problem_id), is_selected(selection), Annotation.kind == "steps")
         .order_by(Solution.problem_id, Solution.solution_id, Annotation.annotation_id)
     )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.critiques import variants_to_carry_to
-from db.models import Annotation, Problem, ProblemSource, Solution
+from db.models import Annotation, Annotator, Problem, ProblemSource, Solution
 from db.selection import BUILT_IN_SOURCE, in_source, tells_first_error
 from stepmark.prompts import Prompt, read_prompt
 from stepmark.prompts.critics import FOLDER, PLACES, question_to_critic
@@ -42,7 +42,7 @@ class SftOptions:
     """What is asked: the name of a prompt that comes with stepmark, or a file."""
     text: TextForm = "steps"
     without_wrong_steps: bool = False
-    """Leave out solutions with a right answer in which a labeller found a wrong step."""
+    """Leave out solutions with a right answer in which a person or program found a wrong step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class RlOptions:
     tasks: tuple[Literal["solve", "judge"], ...] = ("solve", "judge")
     solve_prompt: str = "steps"
     """What is asked of who solves: the name of a prompt that comes with stepmark, or a file."""
+    judge_prompt: str | None = None
+    """What is asked of who judges, likewise; None: what `generate critiques` asks for `judge_on`."""
     problems: Literal["all", "originals", "variants"] = "all"
     """Which problems are to be solved."""
     judge_on: Literal["variant", "problem"] = "variant"
@@ -76,7 +78,10 @@ def rl_set(selection: Selection, options: RlOptions | None = None) -> TrainingSe
     """Tasks whose answers a verifier can check."""
     chosen = options or RlOptions()
     kind = "variant" if chosen.judge_on == "variant" else "concrete"
-    solve, judge = read_prompt(chosen.solve_prompt), read_prompt(kind, places=PLACES[kind], folder=FOLDER)
+    solve, judge = (
+        read_prompt(chosen.solve_prompt),
+        read_prompt(chosen.judge_prompt or kind, places=PLACES[kind], folder=FOLDER),
+    )
 
     def rows(session: Session, columns: Any, counts: Counts) -> Iterator[SetRow]:
         if "solve" in chosen.tasks:
@@ -159,8 +164,8 @@ def judge_rows(
 ) -> Iterator[SetRow]:
     """Yields a row for each solution of known outcome and each variant to judge it on, by problem and solution.
 
-    The right verdict is `fail` where the answer is wrong or a labeller found a wrong step, else `pass`; a right
-    answer by a chain that nobody labelled counts as right, which `trust` says (`outcome`).
+    The right verdict is `fail` where the answer is wrong or a person or program found a wrong step, else `pass`; a
+    right answer by a chain that nobody labelled counts as right, which `trust` says (`outcome`).
     """
     limits = RowLimits(selection, counts)
     for page in pages(session):
@@ -209,6 +214,8 @@ def _solutions(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
             Annotation.solution_id == Solution.solution_id,
             Annotation.superseded_by_id.is_(None),
             Annotation.first_error.is_not(None),
+            Annotation.annotator_id == Annotator.annotator_id,
+            Annotator.kind.in_(("person", "program")),
             tells_first_error(),
         )
         .correlate(Solution)

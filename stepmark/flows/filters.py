@@ -16,6 +16,7 @@ from db.flags import (
     replace_flags,
     source_names,
 )
+from db.problems import join_families_of
 from stepmark.diversity import Diversity, diversity_of
 from stepmark.duplicates import LEAST_THRESHOLD, THRESHOLD, TestSet, find_duplicates
 from stepmark.errors import SettingsError
@@ -36,6 +37,8 @@ class FilterReport:
     """Flags that were not there."""
     n_removed: int = 0
     """Flags of earlier calls that no longer hold."""
+    n_families_joined: int = 0
+    """Of the duplicate filter: families that became part of another one."""
     n_in_test_sets: int = 0
     """Of the contamination filter: problems of the test sets themselves; they are never flagged."""
     n_in_both: int = 0
@@ -50,6 +53,9 @@ class FilterReport:
 def flag_duplicates(engine: sa.Engine, *, threshold: float = THRESHOLD, progress: Progress = silent) -> FilterReport:
     """Flags every problem that repeats an earlier one; `stepmark.duplicates` says what that means.
 
+    A duplicate's family becomes part of that of the problem it repeats, so that no split parts them; it stays so when
+    the flag goes.
+
     Raises:
         SettingsError: The threshold is so low that MinHash would miss pairs, or above 1.
     """
@@ -63,14 +69,16 @@ def flag_duplicates(engine: sa.Engine, *, threshold: float = THRESHOLD, progress
             report.n_read += len(chunk)
             progress(report.n_read, total)
 
-    rows = []
+    rows, pairs = [], []
     for found in find_duplicates(statements(), threshold=threshold):
+        pairs.append((found.problem_id, found.kept_id))
         report.dropped[found.rule] += 1
         extra = {"similarity": round(found.similarity, 4)}
         rows.append(
             {"problem_id": found.problem_id, "against": str(found.kept_id), "rule": found.rule, "extra": extra}
         )
     report.n_new, report.n_removed = replace_flags(engine, DUPLICATE, rows)
+    report.n_families_joined = join_families_of(engine, pairs)
     return report
 
 

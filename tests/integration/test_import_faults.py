@@ -277,8 +277,7 @@ def test_the_command_exits_2_with_one_message_and_no_traceback(holding_one: sa.E
     done = stepmark("import", "gsm9k", path, db=url)
     assert done.returncode == 2
     assert done.stderr == (
-        "stepmark: 'gsm9k' is no format that can be imported; there are problems, gsm8k, gsm8k-model-solutions, "
-        "processbench\n"
+        "stepmark: 'gsm9k' is no format that can be imported; there are " + ", ".join(FORMATS) + "\n"
     )
 
 

@@ -215,7 +215,7 @@ def test_where_two_sources_disagree_the_first_answer_stays_and_the_other_is_kept
     assert list(extras) == [
         None,
         None,
-        {"statement": "What is  999 + 1 ?"},
+        {"statement": "What is  999 + 1 ?", "reference_answer": "1000"},
         {"level": "easy", "reference_answer": "999"},
         None,
     ]
@@ -226,9 +226,7 @@ def test_problems_take_their_keys_and_fields_from_flags(database: sa.Engine, tmp
         database,
         tmp_path / "own.jsonl",
         {"text": "What is 3 * 3?", "gold": 9, "number": "p-1", "topic": "times"},
-        statement_field="text",
-        answer_field="gold",
-        key_field="number",
+        columns={"problem": "text", "answer": "gold", "id": "number"},
         source="own",
         licence="CC0-1.0",
     )

@@ -34,6 +34,8 @@ class SolutionFacts:
 
     key: str
     """Its name in its source, or `solution/ID`."""
+    statement: str
+    """The problem as the solution's source spells it."""
     generator: str | None
     steps: Sequence[str]
     """All of them, bare."""

@@ -25,6 +25,9 @@ from .layout import (
     user,
 )
 
+Label = bool | float | None
+"""Of a step: right or wrong, how probable it is that it is right, or nothing where nobody judged it."""
+
 MASKED = -100
 """The label of what is not trained on, as torch's losses have it."""
 QWEN_SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -98,8 +101,10 @@ def _lightman(row: Row, about: About, options: LayoutOptions, left_out: Counter[
     token = _token(row, options, "<|prm_label|>")
     steps, answer, labels = _parted(row)
     (facts,) = about.solutions
-    if answer is None and facts.answer is not None and steps == list(facts.steps):
-        # Every step is labelled and the outcome is not known: the answer stands there, its tag is not trained on.
+    labels = [MASKED if label is None else label for label in labels]
+    is_whole = steps == list(facts.steps) and min(labels) >= options.threshold
+    if answer is None and facts.answer is not None and is_whole:
+        # All steps are right and the outcome is not known: the answer stands there, its tag is not trained on.
         answer, labels = facts.answer, [*labels, MASKED]
     lines = [row["prompt"], *(f"Step: {number}: {step}{token}" for number, step in enumerate(steps, start=1))]
     text = "\n".join(lines)
@@ -117,7 +122,7 @@ def _processbench(row: Row, about: About, options: LayoutOptions, left_out: Coun
     return {
         "id": facts.key,
         "generator": facts.generator or "unknown",
-        "problem": row["prompt"],
+        "problem": facts.statement,
         "steps": list(facts.extra.get("steps", facts.steps)),
         "final_answer_correct": facts.outcome,
         "label": marks.index(False) if False in marks else -1,
@@ -127,13 +132,14 @@ def _processbench(row: Row, about: About, options: LayoutOptions, left_out: Coun
 def _prmbench(row: Row, about: About, options: LayoutOptions, left_out: Counter[str]) -> dict[str, Any]:
     (facts,) = about.solutions
     marks = _of_all_steps(row, facts, options, left_out, up_to_first_error=False)
+    kind = facts.extra.get("classification")
     return {
-        "idx": facts.key,
+        "idx": facts.key if kind is None else facts.key.removesuffix(f"/{kind}"),
         "question": row["prompt"],
         "modified_question": row["prompt"],
-        "modified_process": list(facts.steps),
+        "modified_process": list(facts.extra.get("modified_process", facts.steps)),
         "error_steps": [number for number, is_right in enumerate(marks, start=1) if not is_right],
-        "classification": facts.extra.get("classification") or "unclassified",
+        "classification": kind or "unclassified",
     }
 
 
@@ -145,24 +151,27 @@ def _token(row: Row, options: LayoutOptions, own: str) -> str:
     return token
 
 
-def _is_right(label: bool | float, options: LayoutOptions, left_out: Counter[str]) -> bool:
+def _is_right(label: Label, options: LayoutOptions, left_out: Counter[str]) -> bool:
+    if label is None:
+        raise CannotExpress("unjudged_step")
     if isinstance(label, bool):
         return label
     left_out["soft_labels_cut"] += 1
     return label >= options.threshold
 
 
-def _marks(labels: Sequence[bool | float], options: LayoutOptions, left_out: Counter[str]) -> list[str]:
+def _marks(labels: Sequence[Label], options: LayoutOptions, left_out: Counter[str]) -> list[str]:
     right, wrong = options.reward_tokens
     return [right if _is_right(label, options, left_out) else wrong for label in labels]
 
 
-def _values(
-    labels: Sequence[bool | float], options: LayoutOptions, left_out: Counter[str]
-) -> list[str] | list[float]:
-    are_soft = labels and isinstance(labels[0], float)
+def _values(labels: Sequence[Label], options: LayoutOptions, left_out: Counter[str]) -> list[str] | list[float]:
+    are_soft = any(isinstance(label, float) for label in labels)
     if options.values == "floats" or (options.values == "auto" and are_soft):
-        return [float(label) for label in labels]
+        floats = [float(label) for label in labels if label is not None]
+        if len(floats) < len(labels):
+            raise CannotExpress("unjudged_step")
+        return floats
     return _marks(labels, options, left_out)
 
 
@@ -183,7 +192,11 @@ def _of_all_steps(
     n = min(len(rendered), len(row["completions"]))
     if row["completions"][:n] != rendered[:n]:
         raise CannotExpress("not_the_solutions_own_steps")
-    marks = [_is_right(label, options, left_out) for label in row["labels"][: len(rendered)]]
+    marks = []
+    for label in row["labels"][: len(rendered)]:
+        marks.append(_is_right(label, options, left_out))
+        if up_to_first_error and not marks[-1]:
+            break
     if len(marks) < len(rendered) and not (up_to_first_error and False in marks):
         raise CannotExpress("steps_unlabelled")
     return marks
@@ -251,9 +264,13 @@ LAYOUTS = (
         _lightman,
         lambda columns, _: (
             Column("text", "text", "the problem, and a line for each step with the step token at its end"),
-            _labels_or("ints", "for each step token 1 or 0; -100 for an answer whose outcome is not known", columns),
+            _labels_or(
+                "ints",
+                "for each step token 1 or 0; -100 where nobody judged it, or the outcome is not known",
+                columns,
+            ),
         ),
-        heeds=("step_token",),
+        heeds=("step_token", "threshold"),
         step_token="<|prm_label|>",
         needs_solutions=True,
     ),

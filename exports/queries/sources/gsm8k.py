@@ -5,7 +5,7 @@ import re
 from stepmark.records import ImportedRow, ProblemRecord
 
 from .options import ImportOptions
-from .reading import RowError, SourceRow, required, shown
+from .rows import RowError, SourceRow, required, shown
 
 _GOLD = re.compile(r"^####[ \t]*(\S.*?)[ \t]*$")
 
@@ -23,7 +23,7 @@ def parse(row: SourceRow, options: ImportOptions) -> ImportedRow:
         ProblemRecord(
             statement=question,
             source=options.source,
-            source_key=str(row.index),
+            source_key=row.source_key,
             reference_answer=gold[1],
             reference_solution=worked,
             licence=options.licence,

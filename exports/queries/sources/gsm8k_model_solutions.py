@@ -10,7 +10,7 @@ from stepmark.records import ImportedRow, ProblemRecord, SolutionRecord
 from stepmark.steps import split_solution
 
 from .options import ImportOptions
-from .reading import RowError, SourceRow, required, shown
+from .rows import RowError, SourceRow, required, shown
 
 GENERATORS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
 
@@ -32,7 +32,7 @@ def parse(row: SourceRow, options: ImportOptions) -> ImportedRow:
     problem = ProblemRecord(
         statement=question,
         source=options.source,
-        source_key=str(row.index),
+        source_key=row.source_key,
         reference_answer=gold,
         reference_solution=worked,
         licence=options.licence,
@@ -48,7 +48,7 @@ def _solution(row: SourceRow, generator: str, options: ImportOptions) -> Solutio
     worked, answer = _split(text)
     return SolutionRecord(
         source=options.source,
-        source_key=f"{row.index}/{generator}",
+        source_key=f"{row.source_key}/{generator}",
         text=text,
         steps=split_solution(_CALCULATOR.sub("", worked)).steps,
         generator=generator,

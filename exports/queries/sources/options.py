@@ -1,6 +1,7 @@
 """What the user may say about a file beyond its format."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,9 +11,13 @@ class ImportOptions:
     source: str
     """Name of the source that the rows get."""
     licence: str | None = None
+    part: str = ""
+    """The file's name without its endings: some sets say there which model or task it is about."""
     trust_outcomes: bool = False
     """Take a source's word for which solutions are right, where the verifier could find out itself."""
-    statement_field: str | None = None
-    answer_field: str | None = None
-    solution_field: str | None = None
-    key_field: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """A column's name in the file, by the name that the format knows it under."""
+    keys: Sequence[str] | None = None
+    """The rows' own ids, in the order of the file."""
+    problems: str = "gsm8k/test"
+    """The source that holds the problems, for formats that name them by id alone."""

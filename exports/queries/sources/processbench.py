@@ -8,7 +8,7 @@ from stepmark.records import AnnotationRecord, ImportedRow, ProblemRecord, Solut
 from stepmark.steps import SEPARATOR, bare_step
 
 from .options import ImportOptions
-from .reading import RowError, SourceRow, required, shown
+from .rows import RowError, SourceRow, required, shown
 
 ANNOTATOR = "processbench-experts"
 

@@ -75,6 +75,11 @@ def prm(
     if rollouts is not None and (labellers != Labellers() or by != "each"):
         raise SettingsError("values of rollouts are no labeller's: leave out what chooses labels, or --rollouts")
     if format == "prm800k":
+        if (neutral, after_first_error, by, alternatives) != ("positive", "stop", "each", "chosen-path"):
+            raise SettingsError(
+                "prm800k holds all ratings as they were given, each labeller's apart; leave out --neutral, "
+                "--after-first-error, --labellers and --alternatives"
+            )
         wanted = prm800k_set(rows.selection(), **labellers.names("prm800k"))
         writing.write(wanted, format, marks)
         return

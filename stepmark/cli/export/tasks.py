@@ -43,6 +43,10 @@ def rl(
         Literal["both", "solve", "judge"], typer.Option(help="Solve problems, judge solutions.")
     ] = "both",
     prompt: SolvePrompt = "steps",
+    judge_prompt: Annotated[
+        str | None,
+        typer.Option(help="What is asked of who judges: a file [default: what generate critiques asks]."),
+    ] = None,
     problems: Annotated[
         Literal["all", "originals", "variants"], typer.Option(help="Which problems are to be solved.")
     ] = "all",
@@ -58,6 +62,7 @@ def rl(
     options = RlOptions(
         tasks=("solve", "judge") if tasks == "both" else (tasks,),
         solve_prompt=prompt,
+        judge_prompt=judge_prompt,
         problems=problems,
         judge_on=judge_on,
         n_variants=n_variants,
