@@ -3,12 +3,9 @@
 import datetime as dt
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.functions import FunctionElement
 
 from stepmark.agreement.labels import LabelledSolutions, StepAnnotation, StepLabel
 from stepmark.errors import InputError
@@ -16,7 +13,7 @@ from stepmark.errors import InputError
 from .connect import reading
 from .models import Annotation, Annotator, Solution, Task
 from .models import StepLabel as StepLabelRow
-from .selection import check_sources, solution_in_source
+from .selection import check_sources, solution_in_source, unindexed
 
 _SOLUTIONS_OF_CHUNK = 2_000
 
@@ -117,7 +114,7 @@ def _solution_ids(selection: LabelSelection, labellers: Labellers) -> sa.Select[
 def _is_wanted(selection: LabelSelection, labellers: Labellers) -> sa.ColumnElement[bool]:
     """Whether an annotation is of the selection, and not gold."""
     others = labellers.names.keys() - {labellers.gold_id}
-    conditions = [_is_current(), _unindexed(Annotation.annotator_id).in_(others)]
+    conditions = [_is_current(), unindexed(Annotation.annotator_id).in_(others)]
     if selection.reason is not None:
         conditions.append(sa.exists().where(Task.task_id == Annotation.task_id, Task.reason == selection.reason))
     if selection.project_id is not None:
@@ -131,33 +128,12 @@ def _is_wanted(selection: LabelSelection, labellers: Labellers) -> sa.ColumnElem
 
 
 def _is_read(selection: LabelSelection, labellers: Labellers) -> sa.ColumnElement[bool]:
-    is_gold = _unindexed(Annotation.annotator_id) == labellers.gold_id
+    is_gold = unindexed(Annotation.annotator_id) == labellers.gold_id
     return sa.or_(_is_wanted(selection, labellers), sa.and_(_is_current(), is_gold))
 
 
 def _is_current() -> sa.ColumnElement[bool]:
-    return sa.and_(Annotation.kind == "steps", _unindexed(Annotation.superseded_by_id).is_(None))
-
-
-class _unindexed(FunctionElement[int]):  # noqa: N801 - reads as an SQL function
-    """A column that SQLite does not look for in an index: it would read nearly all annotations for each chunk.
-
-    SQLite has no statistics, and takes a column that equals something for rarer than a range of solutions.
-    """
-
-    type = sa.BigInteger()
-    inherit_cache = True
-
-
-@compiles(_unindexed)
-def _as_it_is(element: _unindexed, compiler: Any, **kw: Any) -> str:
-    column: str = compiler.process(element.clauses, **kw)
-    return column
-
-
-@compiles(_unindexed, "sqlite")
-def _with_plus(element: _unindexed, compiler: Any, **kw: Any) -> str:
-    return f"+{compiler.process(element.clauses, **kw)}"
+    return sa.and_(Annotation.kind == "steps", unindexed(Annotation.superseded_by_id).is_(None))
 
 
 def _annotations(session: Session, here: sa.ColumnElement[bool]) -> Iterator[StepAnnotation]:
@@ -196,7 +172,7 @@ def _labels(session: Session, here: sa.ColumnElement[bool], annotation_ids: Coll
         .join(Annotation, Annotation.annotation_id == StepLabelRow.annotation_id)
         .join(Solution, Solution.solution_id == Annotation.solution_id)
         # The range spares PostgreSQL a scan of the whole table where the answers on a chunk were stored together.
-        .where(here, _unindexed(StepLabelRow.annotation_id).between(min(annotation_ids), max(annotation_ids)))
+        .where(here, unindexed(StepLabelRow.annotation_id).between(min(annotation_ids), max(annotation_ids)))
     )
     # On PostgreSQL a statement may see annotations that the one before did not.
     return [StepLabel._make(row) for row in session.execute(query) if row[0] in annotation_ids]

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
 
 from stepmark.errors import InputError
 
@@ -92,6 +94,27 @@ def tells_first_error() -> sa.ColumnElement[bool]:
         sa.or_(Annotation.mode.is_(None), Annotation.mode != "alternatives"),
         is_label_data(),
     )
+
+
+class unindexed(FunctionElement[Any]):  # noqa: N801 - reads as an SQL function
+    """An integer column that SQLite does not look for in an index: it would read nearly all annotations each time.
+
+    SQLite has no statistics, and takes a column that equals something for rarer than a range of solutions.
+    """
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+@compiles(unindexed)
+def _as_it_is(element: unindexed, compiler: Any, **kw: Any) -> str:
+    column: str = compiler.process(element.clauses, **kw)
+    return column
+
+
+@compiles(unindexed, "sqlite")
+def _with_plus(element: unindexed, compiler: Any, **kw: Any) -> str:
+    return f"+{compiler.process(element.clauses, **kw)}"
 
 
 def next_problems(condition: sa.ColumnElement[bool], *, after: int, n: int) -> sa.Subquery:

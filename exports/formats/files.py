@@ -6,8 +6,9 @@ one `\n` after each row: the same rows are the same bytes on every machine. Parq
 
 import errno
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,6 +21,8 @@ from .columns import Column, arrow_schema
 FileFormat = Literal["jsonl", "parquet"]
 
 _ROW_GROUP = 5_000
+_AT_ONCE = 1_000
+"""Rows that are held before they are made into a file's bytes: few enough to be in the processor's cache still."""
 
 
 class ShardWriter(Protocol):
@@ -58,21 +61,39 @@ class JsonlShard:
     def __init__(self, path: Path, columns: tuple[Column, ...]) -> None:
         self.n_rows = 0
         self._path = path
-        self._names = [column.name for column in columns]
+        self._cells_of = _cells_of([column.name for column in columns])
+        self._lines: list[bytes] = []
         with disk_errors(path):
-            self._file = path.open("wb", buffering=1 << 20)
+            self._file = path.open("wb")
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Adds a row."""
-        line = json_line({name: row[name] for name in self._names})
-        with disk_errors(self._path):
-            self._file.write(line)
+        self._lines.append(json_line(self._cells_of(row)))
         self.n_rows += 1
+        if len(self._lines) >= _AT_ONCE:
+            self._flush()
 
     def close(self) -> None:
         """Finishes the file."""
+        try:
+            self._flush()
+        finally:
+            with disk_errors(self._path):
+                self._file.close()
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
         with disk_errors(self._path):
-            self._file.close()
+            self._file.writelines(lines)
+
+
+def _cells_of(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    """Puts a row's cells into the columns' order, which most rows have already."""
+
+    def cells(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return row if list(row) == names else {name: row[name] for name in names}
+
+    return cells
 
 
 class ParquetShard:
@@ -84,7 +105,9 @@ class ParquetShard:
         self.n_rows = 0
         self._path = path
         self._schema = arrow_schema(columns)
+        self._types = list(zip(self._schema.names, self._schema.types, strict=True))
         self._rows: list[Mapping[str, Any]] = []
+        self._tables: list[Any] = []
         with disk_errors(path):
             self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
@@ -92,23 +115,45 @@ class ParquetShard:
         """Adds a row."""
         self._rows.append(row)
         self.n_rows += 1
-        if len(self._rows) >= _ROW_GROUP:
-            self._flush()
+        if len(self._rows) >= _AT_ONCE:
+            self._convert()
+            if self.n_rows % _ROW_GROUP == 0:
+                self._flush()
 
     def close(self) -> None:
         """Finishes the file."""
+        self._convert()
         self._flush()
         with disk_errors(self._path):
             self._writer.close()
 
+    def _convert(self) -> None:
+        import pyarrow as pa
+
+        columns = [_array([row[name] for row in self._rows], type_) for name, type_ in self._types]
+        self._tables.append(pa.Table.from_arrays(columns, schema=self._schema))
+        self._rows = []
+
     def _flush(self) -> None:
         import pyarrow as pa
 
-        if self._rows:
-            table = pa.Table.from_pylist(self._rows, schema=self._schema)
+        table = pa.concat_tables(self._tables)
+        self._tables = []
+        if len(table):
             with disk_errors(self._path):
                 self._writer.write_table(table, row_group_size=_ROW_GROUP)
-            self._rows = []
+
+
+def _array(values: Sequence[Any], type_: Any) -> Any:
+    """A column; of lists, its items are laid end to end first, which takes half the time of pyarrow's own way."""
+    import pyarrow as pa
+
+    if not pa.types.is_list(type_) or pa.types.is_nested(type_.value_type) or None in values:
+        return pa.array(values, type_)
+    offsets = pa.array(accumulate(map(len, values), initial=0), pa.int32(), size=len(values) + 1)
+    return pa.ListArray.from_arrays(
+        offsets, pa.array(list(chain.from_iterable(values)), type_.value_type), type=type_
+    )
 
 
 def open_shard(path: Path, columns: tuple[Column, ...], file_format: FileFormat) -> ShardWriter:

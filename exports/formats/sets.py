@@ -114,31 +114,25 @@ class SetWriter:
         """Adds a row to a split, with what its trace says (the columns `TRACE`); all rows have a trace, or none."""
         if split not in self._parts and not _SPLIT_NAME.fullmatch(split):
             raise SettingsError(f"{split!r} is no name for a split; use letters, digits and _")
-        self._write(self._parts, self._dir, split, self.columns, row)
+        self._write(self._parts, split, self.columns, row)
         if trace is not None:
-            self._write(self._trace, self._trace_dir, split, TRACE, trace)
+            self._write(self._trace, split, TRACE, trace)
 
     def write_aside(self, name: str, columns: tuple[Column, ...], row: Mapping[str, Any]) -> None:
         """Adds a row to a file that is no split."""
-        self._write(self._aside, self._dir, name, columns, row)
+        self._write(self._aside, name, columns, row)
 
-    def _write(
-        self,
-        parts: dict[str, _Part],
-        folder: Path,
-        name: str,
-        columns: tuple[Column, ...],
-        row: Mapping[str, Any],
-    ) -> None:
+    def _write(self, parts: dict[str, _Part], name: str, columns: tuple[Column, ...], row: Mapping[str, Any]) -> None:
         part = parts.get(name)
         if part is None:
+            folder = self._trace_dir if parts is self._trace else self._dir
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             part = parts[name] = _Part(folder, columns)
         if part.current is not None and part.current.n_rows >= self.rows_per_shard:
             _close(part)
         if part.current is None:
-            part.current_path = folder / f"{name}-{len(part.done):05d}.partial"
+            part.current_path = part.folder / f"{name}-{len(part.done):05d}.partial"
             part.current = open_shard(part.current_path, part.columns, self.file_format)
         part.current.write(row)
 

@@ -1,5 +1,6 @@
 """Training sets out of the database: rows from one snapshot, split by problem family, written as a set."""
 
+import gc
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -18,9 +19,9 @@ from db.exports import record_export
 from db.models import Annotator, Solution
 from db.secrets import pseudonyms
 from db.selection import check_sources
-from exports.formats.columns import CONFIGS, TIES, Column
+from exports.formats.columns import CONFIGS, TIES, TRACE, Column
 from exports.formats.files import FileFormat
-from exports.formats.layouts import About, CannotExpress, Layout, LayoutOptions, layout_of
+from exports.formats.layouts import About, CannotExpress, Layout, LayoutOptions, as_they_are, layout_of
 from exports.formats.sets import ROWS_PER_SHARD, SetWriter
 from stepmark.errors import InputError, SettingsError
 from stepmark.progress import Progress, silent
@@ -101,6 +102,7 @@ def export_set(
     layout, told = layout or layout_of(wanted.config), options or LayoutOptions()
     query = {**asdict(wanted.selection), **wanted.flags, **_cut(target), **layout.options(told)}
     counts, splits, licences, sources = Counts(), Counter[str](), Counter[str](), Counter[str]()
+    side_of = lru_cache(maxsize=1024)(lambda family: split_of(family, target.shares, target.split_seed))
     name_of = None if target.trace == "none" else _names(engine, target)
     with _snapshot(engine) as session:
         columns = CONFIGS[wanted.config] if wanted.columns is None else wanted.columns(session)
@@ -114,26 +116,30 @@ def export_set(
             overwrite=target.overwrite,
         ) as writer,
         _snapshot(engine) as session,
+        _without_collection(),
     ):
         check_sources(session, wanted.selection.sources)
-        rows = _balanced_rows(session, target, wanted, columns, counts)
+        rows, n_written = _balanced_rows(session, target, wanted, columns, counts), 0
         for row, facts in with_facts(session, rows, are_needed=layout.needs_solutions):
             if row.is_aside:
                 writer.write_aside("ties", TIES, row.row)
                 continue
-            split = split_of(row.family, target.shares, target.split_seed)
-            n_written = splits.total()
-            try:
-                cells = layout.convert(row.row, About(n_written, split, row.source, facts), told, counts.more)
-            except CannotExpress as reason:
-                counts.dropped[str(reason)] += 1
-                continue
+            split = side_of(row.family)
+            cells: Mapping[str, Any] = row.row
+            if layout.convert is not as_they_are:
+                about = About(n_written, split, row.source, facts)
+                try:
+                    cells = layout.convert(row.row, about, told, counts.more)
+                except CannotExpress as reason:
+                    counts.dropped[str(reason)] += 1
+                    continue
             writer.write(split, cells, None if name_of is None else _trace(row, name_of))
             splits[split] += 1
             licences[row.licence or UNKNOWN] += 1
             sources[row.source] += 1
-            if n_written % 1000 == 999:
-                progress(n_written + 1, None, f"read {counts.n_read:,}")
+            n_written += 1
+            if n_written % 1000 == 0:
+                progress(n_written, None, f"read {counts.n_read:,}")
         dropped = {reason: count for reason, count in sorted(counts.dropped.items()) if count}
         more = {name: count for name, count in sorted(counts.more.items()) if count}
         if not splits:
@@ -168,6 +174,18 @@ def export_set(
         _ordered(splits, target.shares),
         digest,
     )
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No search for cyclic garbage, of which there is none: it went over the rows of a page again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _cut(target: Target) -> dict[str, Any]:
@@ -233,20 +251,15 @@ def _names(engine: sa.Engine, target: Target) -> Callable[[int], str]:
     return names.__getitem__
 
 
+_NOTHING: Mapping[str, Any] = {column.name: None if column.name == "licence" else [] for column in TRACE}
+
+
 def _trace(row: SetRow, name_of: Callable[[int], str]) -> dict[str, Any]:
     """Where a row comes from, as its trace file says it."""
-    found = row.trace
-    return {
-        "problem_ids": found.get("problem_ids", []),
-        "solution_ids": found.get("solution_ids", []),
-        "annotation_ids": found.get("annotation_ids", []),
-        "annotators": [name_of(annotator_id) for annotator_id in found.get("annotator_ids", ())],
-        "critique_ids": found.get("critique_ids", []),
-        "run_ids": found.get("run_ids", []),
-        "sources": found.get("sources", []),
-        "licence": row.licence,
-        "rule": found.get("rule", ""),
-    }
+    found = {**_NOTHING, **row.trace}
+    found["annotators"] = [name_of(annotator_id) for annotator_id in found.pop("annotator_ids", ())]
+    found["licence"] = row.licence
+    return found
 
 
 def _ordered(splits: Counter[str], shares: Mapping[str, float]) -> dict[str, int]:

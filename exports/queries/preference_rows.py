@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from db.models import Annotation, Preference, Problem, Solution, Task, TaskAdjudication
-from db.selection import is_label_data, tells_first_error
+from db.selection import is_label_data, tells_first_error, unindexed
 from exports.formats.columns import MARGIN, PREFERENCE, Column
 
 from .labels import LabelFilter, check_labels, flags_of, label_refusal
@@ -296,7 +296,7 @@ def _first_errors(page: Page, selection: Selection, options: PreferenceOptions) 
         .where(
             page.holds(Solution.problem_id),
             is_selected(selection),
-            Annotation.superseded_by_id.is_(None),
+            unindexed(Annotation.superseded_by_id).is_(None),
             tells_first_error(),
             sa.or_(
                 Annotation.first_error.is_not(None),
@@ -369,7 +369,7 @@ def _choices(page: Page | None, selection: Selection, options: PreferenceOptions
         .join(Annotation, Annotation.annotation_id == Preference.annotation_id)
         .join(Problem, Problem.problem_id == _A.problem_id)
         .where(
-            Annotation.superseded_by_id.is_(None),
+            unindexed(Annotation.superseded_by_id).is_(None),
             is_label_data(),
             is_selected(selection, _A),
             is_selected(selection, _B),

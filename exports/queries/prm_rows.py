@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.models import Adjudication, Annotation, Solution, StepLabel, StepValue
-from db.selection import is_label_data
+from db.selection import is_label_data, unindexed
 from exports.formats.columns import PRM, SOFT_PRM
 from stepmark.dawid_skene import dawid_skene
 from stepmark.errors import InputError
@@ -127,6 +127,7 @@ class _Rows:
         self._counts = counts
         self._posterior = posterior
         self._limits = RowLimits(selection, counts)
+        self._rollouts_run = [] if options.rollouts_run is None else [options.rollouts_run]
         self._marks_of_one = lru_cache(maxsize=1 << 16)(self._find_marks_of_one)
 
     def of_labels(self, session: Session) -> Iterator[SetRow]:
@@ -244,6 +245,10 @@ class _Rows:
         completions = render_segments(steps[: marks.n_steps], said.answer if marks.has_answer else None)
         if not self._limits.takes(said.problem_id, labeller, *completions):
             return
+        if len(by) == 1:
+            annotation_ids, annotator_ids = [said.annotation_id], [said.annotator_id]
+        else:
+            annotation_ids, annotator_ids = [one.annotation_id for one in by], [one.annotator_id for one in by]
         yield SetRow(
             family=text.family,
             row={"prompt": text.statement, "completions": completions, "labels": list(marks.labels)},
@@ -253,9 +258,9 @@ class _Rows:
             trace={
                 "problem_ids": [said.problem_id],
                 "solution_ids": [said.solution_id],
-                "annotation_ids": [one.annotation_id for one in by],
-                "annotator_ids": [one.annotator_id for one in by],
-                "run_ids": [run for run in (said.run_id, self._options.rollouts_run) if run is not None],
+                "annotation_ids": annotation_ids,
+                "annotator_ids": annotator_ids,
+                "run_ids": self._rollouts_run if said.run_id is None else [said.run_id, *self._rollouts_run],
                 "sources": [] if said.source is None else [said.source],
                 "rule": rule,
             },
@@ -331,7 +336,7 @@ def _annotations(session: Session, page: Page, selection: Selection, options: Pr
 
 
 def _is_step_label_data() -> tuple[sa.ColumnElement[bool], ...]:
-    return (Annotation.kind == "steps", Annotation.superseded_by_id.is_(None), is_label_data())
+    return (Annotation.kind == "steps", unindexed(Annotation.superseded_by_id).is_(None), is_label_data())
 
 
 def _valued(session: Session, page: Page, selection: Selection, options: PrmOptions) -> list[_Said]:
@@ -365,8 +370,8 @@ def _valued(session: Session, page: Page, selection: Selection, options: PrmOpti
 
 def _read(session: Session, query: sa.Select[*tuple[Any, ...]]) -> list[_Said]:
     """The rows in order; sorted here, since a database would write all their texts to a file to do so."""
-    found = [_Said._make(row) for row in session.execute(query)]
-    return sorted(found, key=lambda said: (said.problem_id, said.solution_id, said.annotation_id))
+    found = session.connection().execute(query).all()  # past the ORM's own loading
+    return sorted(map(_Said._make, found), key=itemgetter(0, 1, 2))
 
 
 def _decided(session: Session, page: Page) -> dict[int, dict[int, int]]:
@@ -413,8 +418,9 @@ def _posterior(session: Session, selection: Selection, options: PrmOptions) -> P
     patterns = sorted(times)
     labellers = sorted({labeller for pattern in patterns for labeller, _ in pattern})
     place = {labeller: index for index, labeller in enumerate(labellers)}
-    labels = [(item, place[who], label + 1) for item, pattern in enumerate(patterns) for who, label in pattern]
-    columns = np.array(labels, dtype=np.int64).T
-    fit = dawid_skene(*columns, 3, times=np.array([times[pattern] for pattern in patterns], dtype=np.int64))
+    labels = [(index, place[who], label + 1) for index, pattern in enumerate(patterns) for who, label in pattern]
+    item, who, category = np.array(labels, dtype=np.int64).T
+    n_steps = np.array([times[pattern] for pattern in patterns], dtype=np.int64)
+    fit = dawid_skene(item, who, category, 3, times=n_steps)
     found_posteriors = dict(zip(patterns, fit.posteriors.tolist(), strict=True))
     return found_posteriors.__getitem__

@@ -165,7 +165,7 @@ def problem_texts(session: Session, problem_ids: Collection[int]) -> dict[int, P
     """The statements of a page's problems, by id."""
     query = sa.select(Problem.problem_id, Problem.statement, Problem.family, Problem.reference_trust)
     found = session.execute(query.where(is_among(session, Problem.problem_id, problem_ids)))
-    return {problem_id: ProblemText(*rest) for problem_id, *rest in found}
+    return {id_: ProblemText(statement, family, trust) for id_, statement, family, trust in found}
 
 
 def json_text(column: Any) -> sa.ColumnElement[str]:
@@ -192,9 +192,8 @@ class WholeSolution(NamedTuple):
 def whole_solutions(session: Session, page: Page, selection: Selection, form: TextForm) -> list[WholeSolution]:
     """The page's solutions in the selection, ordered by problem and solution."""
     steps = json_text(Solution.steps)
-    text: sa.ColumnElement[Any] = Solution.text
-    if form == "steps":
-        text = sa.case((sa.and_(steps == "[]", Solution.answer.is_(None)), Solution.text), else_=sa.null())
+    is_bare = sa.and_(steps == "[]", Solution.answer.is_(None))
+    text = sa.case((sa.true() if form == "written" else is_bare, Solution.text), else_=sa.null())
     query = (
         sa.select(
             Solution.problem_id,
@@ -213,7 +212,7 @@ def whole_solutions(session: Session, page: Page, selection: Selection, form: Te
         .order_by(Solution.problem_id, Solution.solution_id)
     )
     found = []
-    for problem_id, solution_id, written, steps_, answer, *rest in session.execute(query):
+    for problem_id, solution_id, written, steps_, answer, *rest in session.connection().execute(query).all():
         bare = orjson.loads(steps_)
         whole = render_solution(bare, answer) if written is None else written.strip()
         text_hash, *others = rest
@@ -256,7 +255,6 @@ def joint_licence(licences: Sequence[str | None]) -> str | None:
     return " AND ".join(sorted(set(known))) if len(known) == len(licences) else None
 
 
-@lru_cache(maxsize=4096)
 def licence_refusal(selection: Selection, licence: str | None) -> str | None:
     """Why a licence (one, or several joined by `AND`) is not wanted; None where it is.
 
@@ -266,9 +264,15 @@ def licence_refusal(selection: Selection, licence: str | None) -> str | None:
     'licence_unknown'
     >>> licence_refusal(Selection(licences_refused=("cc-by-nc*",)), "Apache-2.0 AND MIT")
     """
-    for part in (licence or UNKNOWN).lower().split(" and "):
-        is_wanted = not selection.licences or _is_like(part, selection.licences)
-        if not is_wanted or _is_like(part, selection.licences_refused):
+    if not selection.licences and not selection.licences_refused:
+        return None
+    return _licence_refusal(selection.licences, selection.licences_refused, licence or UNKNOWN)
+
+
+@lru_cache(maxsize=4096)
+def _licence_refusal(wanted: tuple[str, ...], refused: tuple[str, ...], licence: str) -> str | None:
+    for part in licence.lower().split(" and "):
+        if (wanted and not _is_like(part, wanted)) or _is_like(part, refused):
             return "licence_unknown" if part == UNKNOWN else "licence"
     return None
 

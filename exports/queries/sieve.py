@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -50,18 +51,25 @@ class Sieve:
         self._selection = selection
         self._facts: dict[int, _Facts] = {}
         self._tests = _tests(session, selection.decontaminate)
+        self._last: tuple[Any, str | None, str | None] = (None, None, None)
         self._licence_of = lru_cache(maxsize=4096)(self._choose_licence)
 
     def judge(self, row: SetRow) -> str | None:
         """Why a row is left out; None where it stays. Its licence becomes that of its solutions and its problems."""
-        refusal, licence = None, row.licence
-        for problem_id in row.trace.get("problem_ids", ()):
+        key = (row.trace.get("problem_ids"), row.licence)
+        if key != self._last[0]:  # the rows of a problem come one after the other
+            self._last = (key, *self._judge(*key))
+        _, refusal, row.licence = self._last
+        return refusal
+
+    def _judge(self, problem_ids: Sequence[int] | None, licence: str | None) -> tuple[str | None, str | None]:
+        refusal = None
+        for problem_id in problem_ids or ():
             facts = self._of(problem_id)
             refusal = refusal or facts.refusal
             licence, of_problem = self._licence_of(licence, self._licences_of(facts))
             refusal = refusal or of_problem
-        row.licence = licence
-        return refusal or licence_refusal(self._selection, licence)
+        return refusal or licence_refusal(self._selection, licence), licence
 
     def _licences_of(self, facts: _Facts) -> frozenset[str | None]:
         """A variant that stands in no source has the terms of the problem that it was derived from."""
@@ -129,8 +137,8 @@ class Sieve:
                 refusals[problem_id] = "difficulty"
         return refusals
 
-    def _by_test_set(self, family: str, statement: str) -> str | None:
-        found = (test_set.overlap(family, statement) for test_set in self._tests)
+    def _by_test_set(self, family: str, statement: str | None) -> str | None:
+        found = (test_set.overlap(family, statement or "") for test_set in self._tests)
         return next((f"in_test_set_by_{overlap.rule}" for overlap in found if overlap is not None), None)
 
 

