@@ -6,6 +6,7 @@ same query on the same database gives the same manifest.
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from .files import disk_errors
 
 NAME = "manifest.json"
 VERSION = 1
+
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,26 @@ class ConfigEntry:
     """Files that are no split: `ties`, `dataset_info`."""
     trace: dict[str, list[FileEntry]] = field(default_factory=dict)
     """Of each split, the files that say where its rows come from; empty where none were asked for."""
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    """How often each value stands in each column of labels; of pairs, which text is longer."""
+    lengths: dict[str, int] = field(default_factory=dict)
+    """Rows by their characters: a key `N` counts up to N and more than N/2."""
+    example: dict[str, Any] = field(default_factory=dict)
+    """The first row, long texts and lists cut."""
+    guidelines: list[str] = field(default_factory=list)
+    """Versions of the rules that the labels were made under; empty where that is not known."""
+    agreement: dict[str, float] = field(default_factory=dict)
+    """How far labellers agree, by measure; empty where it was not measured."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all splits."""
+        return sum(self.rows_by_split.values())
+
+    @property
+    def rows_by_split(self) -> dict[str, int]:
+        """Rows of each split."""
+        return {name: sum(file.rows for file in files) for name, files in self.splits.items()}
 
 
 @dataclass(slots=True)
@@ -66,6 +89,11 @@ class Manifest:
         document["configs"] = dict(sorted(document["configs"].items()))
         return json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
 
+    def files(self) -> list[FileEntry]:
+        """Every file of every config, in order of their paths."""
+        parts = [part for _, entry in self.configs.items() for part in (entry.splits, entry.aside, entry.trace)]
+        return sorted((file for part in parts for files in part.values() for file in files), key=lambda one: one.path)
+
 
 def read_manifest(folder: Path) -> Manifest | None:
     """Reads a folder's manifest; None where there is none.
@@ -75,19 +103,39 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     path = folder / NAME
     try:
-        document = json.loads(path.read_bytes())
-        if document["manifest_version"] != VERSION:
-            raise ValueError(f"manifest version {document['manifest_version']}, this stepmark reads {VERSION}")
-        return Manifest(
-            stepmark_version=document["stepmark_version"],
-            configs={name: _config(entry) for name, entry in document["configs"].items()},
-        )
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
     except NotADirectoryError as err:
         raise InputError(f"{folder} is no folder") from err
-    except (ValueError, KeyError, TypeError) as err:
+    try:
+        return parse_manifest(content)
+    except ValueError as err:
         raise InputError(f"{path} is no manifest of an exported set ({err}). Export into another folder.") from err
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """Reads a manifest's bytes.
+
+    Raises:
+        ValueError: It is damaged, of a newer version, or names a file outside its folder.
+    """
+    try:
+        document = json.loads(content)
+        if document["manifest_version"] != VERSION:
+            raise ValueError(f"manifest version {document['manifest_version']}, this stepmark reads {VERSION}")
+        manifest = Manifest(
+            stepmark_version=document["stepmark_version"],
+            configs={name: _config(entry) for name, entry in document["configs"].items()},
+        )
+    except (KeyError, TypeError, AttributeError) as err:
+        raise ValueError(f"{type(err).__name__}: {err}") from err
+    for file in manifest.files():
+        parts = file.path.split("/")
+        if len(parts) < 2 or not all(_PART.fullmatch(part) for part in parts):
+            # A manifest may come from elsewhere: what it names is written here when it is pulled.
+            raise ValueError(f"{file.path!r} is no path of a set's file")
+    return manifest
 
 
 def _config(entry: dict[str, Any]) -> ConfigEntry:

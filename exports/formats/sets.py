@@ -8,7 +8,7 @@ where the split's rows come from; loaders do not see them.
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import Any, Self
 
 from stepmark.errors import InputError, JobError, SettingsError
 
-from .card import MARK, card
+from .card import MARK, card, kept_values
 from .columns import CONFIGS, TRACE, Column
 from .files import FileFormat, ShardWriter, disk_errors, open_shard, read_shard, sha256_of
 from .manifest import NAME, ConfigEntry, FileEntry, Manifest, read_manifest, write_whole
+from .statistics import RowStatistics
 
 ROWS_PER_SHARD = 100_000
 
@@ -72,6 +73,7 @@ class SetWriter:
         self._parts: dict[str, _Part] = {}
         self._aside: dict[str, _Part] = {}
         self._trace: dict[str, _Part] = {}
+        self._statistics = RowStatistics(self.columns)
         _check_folder(folder, config, file_format, overwrite=overwrite)
         own = (self._trace_dir, self._trace_dir.parent, self._dir, folder)
         self._made = [path for path in own if not path.exists()]
@@ -115,6 +117,7 @@ class SetWriter:
         if split not in self._parts and not _SPLIT_NAME.fullmatch(split):
             raise SettingsError(f"{split!r} is no name for a split; use letters, digits and _")
         self._write(self._parts, split, self.columns, row)
+        self._statistics.add(split, row)
         if trace is not None:
             self._write(self._trace, split, TRACE, trace)
 
@@ -145,12 +148,24 @@ class SetWriter:
         counts: dict[str, Any],
         licences: Mapping[str, int] | None = None,
         sources: Mapping[str, int] | None = None,
+        guidelines: Iterable[str] = (),
+        agreement: Mapping[str, float] | None = None,
         split_order: tuple[str, ...] = ("train", "validation", "test"),
         beside: Callable[[Mapping[str, Sequence[str]]], Mapping[str, Any]] | None = None,
     ) -> bytes:
         """Puts the files in place, writes the card, then the manifest, whose bytes it returns.
 
-        `beside` makes the description of the set for its reader, of the names of each split's files.
+        Args:
+            version: Of stepmark.
+            format: Layout of the rows.
+            query: The flags that made the set.
+            counts: `read`, `kept`, `dropped` by reason, and what else was counted.
+            licences: Rows by licence.
+            sources: Rows by source.
+            guidelines: Versions of the rules that the labels were made under, where they are known.
+            agreement: How far the labellers agree, by measure, where it was measured.
+            split_order: Order of the splits in card and manifest.
+            beside: Makes the description of the set for its reader, of the names of each split's files.
         """
         for part in self._all_parts():
             _close(part)
@@ -178,10 +193,16 @@ class SetWriter:
             splits={name: self._placed(name, self._parts[name]) for name in names},
             aside={name: self._placed(name, part) for name, part in sorted(self._aside.items())},
             trace={name: self._placed(name, self._trace[name]) for name in names if name in self._trace},
+            labels=self._statistics.labels(),
+            lengths=self._statistics.lengths(),
+            example=self._statistics.example(names),
+            guidelines=sorted(guidelines),
+            agreement=dict(sorted((agreement or {}).items())),
         )
         if beside is not None:
             self._describe(manifest.configs[self.config], beside)
-        write_whole(self.folder / "README.md", card(manifest).encode())
+        readme = self.folder / "README.md"
+        write_whole(readme, card(manifest, kept=kept_values(readme)).encode())
         content = manifest.as_json()
         write_whole(self.folder / NAME, content)
         return content

@@ -29,6 +29,7 @@ from stepmark.splits import check_shares, split_of
 
 from .balancing import Balance
 from .facts import with_facts
+from .guidelines import GuidelineVersions
 from .lengths import Lengths, with_lengths
 from .selection import UNKNOWN, Counts, SetRow, TrainingSet
 from .sieve import Sieve
@@ -120,6 +121,7 @@ def export_set(
     ):
         check_sources(session, wanted.selection.sources)
         rows, n_written = _balanced_rows(session, target, wanted, columns, counts), 0
+        guidelines = GuidelineVersions(session)
         for row, facts in with_facts(session, rows, are_needed=layout.needs_solutions):
             if row.is_aside:
                 writer.write_aside("ties", TIES, row.row)
@@ -134,6 +136,7 @@ def export_set(
                     counts.dropped[str(reason)] += 1
                     continue
             writer.write(split, cells, None if name_of is None else _trace(row, name_of))
+            guidelines.see(row.trace.get("annotation_ids", ()))
             splits[split] += 1
             licences[row.licence or UNKNOWN] += 1
             sources[row.source] += 1
@@ -158,6 +161,7 @@ def export_set(
             counts=counted,
             licences=licences,
             sources=sources,
+            guidelines=guidelines.found(),
             split_order=tuple(target.shares),
             beside=layout.beside,
         )

@@ -18,6 +18,7 @@ from . import (
     export,
     filters,
     generate,
+    hub,
     imports,
     judges,
     label,
@@ -46,6 +47,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(demo.demo)
 app.add_typer(export.app, name="export")
+app.add_typer(hub.app, name="hub")
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(score.score)

@@ -7,7 +7,7 @@ from stepmark.progress import Progress
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Progress]:
+def progress_bar(title: str, *, in_bytes: bool = False) -> Iterator[Progress]:
     """Shows a bar while the block runs; the block hands the yielded function to the work.
 
     Where stderr is no terminal, nothing is drawn.
@@ -15,6 +15,7 @@ def progress_bar(title: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         TextColumn,
         TimeElapsedColumn,
@@ -28,7 +29,7 @@ def progress_bar(title: str) -> Iterator[Progress]:
     with Bar(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn() if in_bytes else MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

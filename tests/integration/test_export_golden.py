@@ -99,11 +99,11 @@ def small(database: sa.Engine) -> sa.Engine:
         annotation(1, 1, 1, [1]),
         annotation(2, 2, 1, [-1]),
         annotation(3, 3, 1, [1]),
-        annotation(4, 4, 1, [1, 0, 1]),
+        annotation(4, 4, 1, [1, 0, 1], guideline="rules-2"),
         annotation(5, 4, 2, [1, 1, 1]),
         annotation(6, 4, 3, [1, -1, 1]),
         annotation(7, 5, 2, [1], finish_reason="give_up"),
-        annotation(8, 5, 1, [], finish_reason="bad_problem"),
+        annotation(8, 5, 1, [], finish_reason="bad_problem", guideline="rules-1"),
         annotation(10, 1, 2, [1]),
         annotation(9, 1, 2, [-1], superseded_by_id=10),
         preference(11, 1, 1, 2, "a", 2),
@@ -287,6 +287,11 @@ def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_pa
                         }
                     ]
                 },
+                "labels": {"labels": {"false": 2, "true": 14}},
+                "lengths": {"64": 2, "128": 5},
+                "example": json.loads(golden.splitlines()[0]),
+                "guidelines": ["rules-2"],
+                "agreement": {},
             }
         },
     }

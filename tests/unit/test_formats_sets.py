@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import DatasetCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -218,6 +219,79 @@ def test_lines_hold_every_character_as_itself_on_one_line() -> None:
     assert line.decode() == '{"prompt":"a\u2028b\\nc\x85\\"\\\\é😀"}\n'
     assert line.count(b"\n") == 1
     assert json.loads(line) == {"prompt": 'a\u2028b\nc\x85"\\é😀'}
+
+
+def test_the_card_is_one_that_the_hub_takes_and_says_what_the_set_holds(tmp_path: Path) -> None:
+    write(tmp_path)
+    with SetWriter(tmp_path, "preference") as writer:
+        writer.write("train", {"prompt": "p", "chosen": "long `````` text", "rejected": "r"})
+        writer.finish(
+            version="0.1.0",
+            format="trl",
+            query={},
+            counts=COUNTS,
+            licences={"MIT AND my own": 1},
+            sources={"gsm8k/train": 1, "run/3": 1, "notes": 1},
+            guidelines=["rules v2"],
+            agreement={"alpha": 0.8125},
+        )
+    size = (tmp_path / "preference" / "train-00000-of-00001.jsonl").stat().st_size
+    card = DatasetCard.load(tmp_path / "README.md")
+    found = card.data.to_dict()
+    assert {key: value for key, value in found.items() if key not in ("configs", "dataset_info")} == {
+        "license": ["mit", "other"],
+        "language": ["en"],
+        "pretty_name": "Training sets for reward models",
+        "task_categories": ["text-classification"],
+        "tags": ["reward-model", "reasoning", "stepmark", "orm", "preference"],
+        "size_categories": ["n<1K"],
+        "source_datasets": ["extended|other-notes", "openai/gsm8k", "original"],
+    }
+    assert [config["config_name"] for config in found["configs"]] == ["orm", "preference"]
+    assert found["dataset_info"][1]["splits"] == [{"name": "train", "num_bytes": size, "num_examples": 1}]
+    text = card.text
+    assert "| label | true | 3 | 60.0% |" in text
+    assert "| longer text | chosen | 1 | 100.0% |" in text
+    assert "16     5 ####" in text
+    assert "```````json" in text, "the fence is longer than any within"
+    assert "Labelled under the rules: rules v2." in text
+    assert "Agreement of the labellers: alpha 0.812." in text
+
+
+def test_what_people_wrote_in_the_cards_head_outlives_the_next_export(tmp_path: Path) -> None:
+    write(tmp_path)
+    readme = tmp_path / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(
+        text.replace('language:\n- "en"', "language: de").replace(
+            '"Training sets for reward models"', "Bruchrechnen"
+        ),
+        encoding="utf-8",
+    )
+    write(tmp_path, overwrite=True)
+    data = DatasetCard.load(readme).data
+    assert (data.language, data.pretty_name) == (["de"], "Bruchrechnen")
+
+
+def test_long_examples_are_cut_and_columns_of_many_values_are_no_labels(tmp_path: Path) -> None:
+    with SetWriter(tmp_path, "best_of_n") as writer:
+        writer.write("test", {"prompt": "a" * 1000, "answers": ["b"] * 30, "labels": list(range(30))})
+        finish(writer)
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    entry = manifest.configs["best_of_n"]
+    assert entry.example == {"prompt": "a" * 400 + "…", "answers": ["b"] * 8, "labels": list(range(8))}
+    assert (entry.labels, entry.lengths) == ({}, {"2048": 1})
+
+
+def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    path = tmp_path / "manifest.json"
+    content = path.read_text(encoding="utf-8")
+    for evil in ("../../x", "/etc/x", "orm/../../x", "x", ".git/config", "orm\\\\..\\\\x"):
+        path.write_text(content.replace("orm/train-00000-of-00001.jsonl", evil), encoding="utf-8")
+        with pytest.raises(InputError, match="is no path of a set's file"):
+            read_manifest(tmp_path)
 
 
 def test_sizes_are_the_hubs_words() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from stepmark.cli.hub import PushToHub, PushWithoutAsking, check_can_ask, push_exported
 from stepmark.cli.options import Db, Json, database_url
 from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
@@ -255,6 +256,8 @@ class Writing:
     drop_longer: Annotated[
         bool, typer.Option("--drop-longer", help="Leave longer rows out, instead of only counting them.")
     ] = False
+    push_to_hub: PushToHub = None
+    yes: PushWithoutAsking = False
     db: Db = None
     json: Json = False
 
@@ -264,6 +267,8 @@ class Writing:
         from exports.formats.layouts import layout_of
         from exports.queries.exporting import Target, export_set
 
+        if self.push_to_hub is not None:
+            check_can_ask(yes=self.yes)
         options = None if marks is None else marks.options()
         layout = layout_of(wanted.config, format, options)
         target = Target(
@@ -281,6 +286,7 @@ class Writing:
         with progress_bar(f"export {wanted.config.replace('_', '-')}") as show:
             report = export_set(engine, target, wanted, layout=layout, options=options, progress=show)
         _print(report, json=self.json)
+        push_exported(self.out, self.push_to_hub, yes=self.yes, as_answer=not self.json)
 
     def _lengths(self) -> "Lengths | None":
         from exports.queries.lengths import Lengths, token_counter
