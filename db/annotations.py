@@ -221,7 +221,7 @@ def _current(session: Session, subjects: Sequence[_Subject]) -> dict[_Subject, i
     found: dict[_Subject, int] = {}
     for kind, wanted in solutions.items():
         other: Any = sa.null()
-        query: sa.Select[Any] = sa.select(
+        query: sa.Select[*tuple[Any, ...]] = sa.select(
             Annotation.annotation_id, Annotation.solution_id, Annotation.annotator_id, Annotation.source
         )
         if kind == "preference":
