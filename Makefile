@@ -19,7 +19,7 @@ FULL ?=
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test test-vllm test-readers check format bench bench-exports bench-generation bench-rollouts bench-annotator pictures help clean
+.PHONY: demo app test test-vllm test-readers check format bench bench-exports bench-imports bench-generation bench-rollouts bench-annotator pictures help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -46,11 +46,10 @@ test-vllm: $(VLLM_VENV)/.ready  ## tests with a real vLLM and a real Ray, on the
 # The trainers ask for other versions than ours and of each other, so what reads data of them gets an environment of its
 # own. TRL had a process reward trainer up to 1.13: that version lies apart and goes before the newer one.
 test-readers: $(READERS_VENV)/.ready  ## exported sets, read by the trainers' own code
-	$(READERS) tests/readers $(ARGS)
-	PYTHONPATH=$(READERS_VENV)/trl-1.13:$(CURDIR) $(READERS) tests/readers/test_trl_prm.py $(ARGS)
+	PYTHONPATH=$(CURDIR) $(READ) tests/readers $(ARGS)
+	PYTHONPATH=$(READERS_VENV)/trl-1.13:$(CURDIR) $(READ) tests/readers/test_trl_prm.py $(ARGS)
 
-READERS = PYTHONPATH=$${PYTHONPATH:-$(CURDIR)} HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TRL_EXPERIMENTAL_SILENCE=1 \
-	$(READERS_VENV)/bin/python -m pytest \
+READ = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 TRL_EXPERIMENTAL_SILENCE=1 $(READERS_VENV)/bin/python -m pytest \
 	-o addopts="-q --strict-markers --import-mode=importlib -p no:cacheprovider" -o filterwarnings=default
 
 check: $(VENV)/.dev  ## format, lint, types, import directions
@@ -63,10 +62,13 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-exports bench-generation bench-rollouts bench-annotator  ## every benchmark
+bench: bench-exports bench-imports bench-generation bench-rollouts bench-annotator  ## every benchmark
 
 bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
+
+bench-imports: $(VENV)/.dev  ## files into both databases, first and again (ARGS="--rows 200000")
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/importing.py $(ARGS)
 
 bench-generation: $(VENV)/.dev  ## sampling from a server, beside bare loops and other tools (ARGS="--peers --large")
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/throughput.py $(ARGS)

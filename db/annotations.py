@@ -136,8 +136,8 @@ def add_annotations(session: Session, items: Sequence[ImportedAnnotation]) -> Ad
         row = _annotation_row(submission, item, annotation_id, annotators[item.record.annotator])
         rows["annotations"].append(row)
         subjects.append(_subject(item, row["annotator_id"]))
-        for table, below in _rows_below(item, annotation_id):
-            rows[table].append(below)
+        for name, below in _rows_below(item, annotation_id):
+            rows[name].append(below)
     forerunners = _current(session, subjects)
     for name, table in _BELOW.items():
         bulk_insert(session, table, rows[name])
@@ -221,7 +221,7 @@ def _current(session: Session, subjects: Sequence[_Subject]) -> dict[_Subject, i
     found: dict[_Subject, int] = {}
     for kind, wanted in solutions.items():
         other: Any = sa.null()
-        query = sa.select(
+        query: sa.Select[*tuple[Any, ...]] = sa.select(
             Annotation.annotation_id, Annotation.solution_id, Annotation.annotator_id, Annotation.source
         )
         if kind == "preference":

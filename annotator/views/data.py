@@ -46,7 +46,9 @@ def _import(workplace: Workplace) -> None:
     st.write("Files of JSON lines, or a JSON array; they may be gzipped. Importing a file again changes nothing.")
     with st.form("import"):
         name = st.selectbox("Format", list(FORMATS))
-        uploads = st.file_uploader("Files", accept_multiple_files=True, type=["jsonl", "json", "ndjson", "gz"])
+        uploads = st.file_uploader(
+            "Files", accept_multiple_files=True, type=["jsonl", "json", "ndjson", "csv", "tsv", "parquet", "gz"]
+        )
         path = st.text_input("Or the path of a file on the server", placeholder="/data/gsm8k/test.jsonl")
         left, right = st.columns(2)
         source = left.text_input("Source", placeholder="the format's own name")

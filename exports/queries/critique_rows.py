@@ -267,7 +267,7 @@ def _stands(row: Any, options: CritiqueOptions) -> bool | None:
 
 
 def _critiques(page: Page, selection: Selection, options: CritiqueOptions) -> sa.Select[*tuple[Any, ...]]:
-    return _wanted(
+    query: sa.Select[*tuple[Any, ...]] = _wanted(
         sa.select(
             Critique.critique_id,
             Critique.kind,
@@ -302,7 +302,8 @@ def _critiques(page: Page, selection: Selection, options: CritiqueOptions) -> sa
         .outerjoin(_TARGET, _TARGET.critique_id == Critique.target_critique_id)
         .where(page.holds(Solution.problem_id), is_selected(selection)),
         options,
-    ).order_by(Solution.problem_id, Solution.solution_id, Critique.critique_id)
+    )
+    return query.order_by(Solution.problem_id, Solution.solution_id, Critique.critique_id)
 
 
 def _wanted(query: Any, options: CritiqueOptions) -> Any:

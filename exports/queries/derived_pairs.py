@@ -253,12 +253,13 @@ def _drawn(
             n += 1
 
     drawn = heapq.nsmallest(
-        options.max_pairs_per_problem, numbered(), key=lambda one: (_lot(*one[1], options.seed), one[0])
+        options.max_pairs_per_problem, numbered(), key=lambda one: (_lot(one[1], options.seed), one[0])
     )
     return [pair for _, pair in sorted(drawn, key=lambda one: one[0])], n
 
 
-def _lot(chosen: _Text, rejected: _Text, seed: int) -> bytes:
+def _lot(pair: tuple[_Text, _Text], seed: int) -> bytes:
+    chosen, rejected = pair
     return hashlib.sha256(f"{seed}:{chosen.text}\0{rejected.text}".encode()).digest()
 
 

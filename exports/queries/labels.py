@@ -89,7 +89,7 @@ def _listed(names: Any) -> str:
     return ", ".join(sorted(name for name in names if name)) or "none yet"
 
 
-def label_refusal(labels: LabelFilter) -> sa.ColumnElement[str | None]:
+def label_refusal(labels: LabelFilter) -> sa.ColumnElement[Any]:
     """Why an annotation does not count, as a column: null where it does."""
     refused: list[tuple[sa.ColumnElement[bool], str]] = []
     if labels.annotators:

@@ -418,8 +418,9 @@ def _posterior(session: Session, selection: Selection, options: PrmOptions) -> P
     patterns = sorted(times)
     labellers = sorted({labeller for pattern in patterns for labeller, _ in pattern})
     place = {labeller: index for index, labeller in enumerate(labellers)}
-    labels = [(item, place[who], label + 1) for item, pattern in enumerate(patterns) for who, label in pattern]
-    columns = np.array(labels, dtype=np.int64).T
-    fit = dawid_skene(*columns, 3, times=np.array([times[pattern] for pattern in patterns], dtype=np.int64))
+    labels = [(index, place[who], label + 1) for index, pattern in enumerate(patterns) for who, label in pattern]
+    item, who, category = np.array(labels, dtype=np.int64).T
+    n_steps = np.array([times[pattern] for pattern in patterns], dtype=np.int64)
+    fit = dawid_skene(item, who, category, 3, times=n_steps)
     found_posteriors = dict(zip(patterns, fit.posteriors.tolist(), strict=True))
     return found_posteriors.__getitem__

@@ -165,7 +165,7 @@ def problem_texts(session: Session, problem_ids: Collection[int]) -> dict[int, P
     """The statements of a page's problems, by id."""
     query = sa.select(Problem.problem_id, Problem.statement, Problem.family, Problem.reference_trust)
     found = session.execute(query.where(is_among(session, Problem.problem_id, problem_ids)))
-    return {problem_id: ProblemText(*rest) for problem_id, *rest in found}
+    return {id_: ProblemText(statement, family, trust) for id_, statement, family, trust in found}
 
 
 def json_text(column: Any) -> sa.ColumnElement[str]:
@@ -192,9 +192,8 @@ class WholeSolution(NamedTuple):
 def whole_solutions(session: Session, page: Page, selection: Selection, form: TextForm) -> list[WholeSolution]:
     """The page's solutions in the selection, ordered by problem and solution."""
     steps = json_text(Solution.steps)
-    text: sa.ColumnElement[Any] = Solution.text
-    if form == "steps":
-        text = sa.case((sa.and_(steps == "[]", Solution.answer.is_(None)), Solution.text), else_=sa.null())
+    is_bare = sa.and_(steps == "[]", Solution.answer.is_(None))
+    text = sa.case((sa.true() if form == "written" else is_bare, Solution.text), else_=sa.null())
     query = (
         sa.select(
             Solution.problem_id,

@@ -137,8 +137,8 @@ class Sieve:
                 refusals[problem_id] = "difficulty"
         return refusals
 
-    def _by_test_set(self, family: str, statement: str) -> str | None:
-        found = (test_set.overlap(family, statement) for test_set in self._tests)
+    def _by_test_set(self, family: str, statement: str | None) -> str | None:
+        found = (test_set.overlap(family, statement or "") for test_set in self._tests)
         return next((f"in_test_set_by_{overlap.rule}" for overlap in found if overlap is not None), None)
 
 

@@ -47,8 +47,8 @@ def duplicates(
     with progress_bar("duplicates") as show:
         report = flag_duplicates(engine, threshold=threshold, progress=show)
     _print(report, "duplicates", json=json)
-    if not json:
-        print(f"  {report.n_families_joined} families joined another one")
+    if not json and report.n_families_joined:
+        print(f"  {report.n_families_joined} families joined another one, so that no split parts duplicates")
 
 
 @app.command()

@@ -111,6 +111,7 @@ def import_files(
         reports.append(report.as_json())
         if not json:
             _print_report(report, is_dry_run=dry_run)
+    engine.dispose()
     if json:
         print_json({"is_dry_run": dry_run, "files": reports})
 
@@ -149,10 +150,7 @@ def _print_report(report: "ImportReport", *, is_dry_run: bool) -> None:
     stored = ", ".join(f"{count} {name}" for name, count in report.stored.items() if count)
     print(f"  {'would store' if is_dry_run else 'stored'} {stored or 'nothing'}")
     if report.left_out:
-        print(
-            "  of these rows, kept beside them only: "
-            + ", ".join(f"{n} {r}" for r, n in sorted(report.left_out.items()))
-        )
+        print("  kept beside these rows only: " + ", ".join(f"{n} {r}" for r, n in sorted(report.left_out.items())))
     for message in report.first_bad:
         typer.echo(f"  left out: {message}", err=True)
 

@@ -1,7 +1,6 @@
 """Every import format into both databases: where each part of a row lands, and that twice is once."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from db.models import (
 )
 from exports.queries.importing import ImportReport, default_options, import_file, preview_file
 from exports.queries.sources import FORMATS, HubSet, ImportOptions
+from stepmark.cli.main import main
 from stepmark.errors import InputError, SettingsError
 from stepmark.flows.filters import flag_duplicates
 
@@ -328,24 +328,34 @@ def test_what_names_no_set_is_refused(text: str) -> None:
 # ------------------------------------------------------------ the command
 
 
-def stepmark(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stepmark", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Runs `stepmark import ARGUMENTS` in this process: exit code, stdout, stderr."""
+    monkeypatch.setattr(sys, "argv", ["stepmark", "import", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert isinstance(exit_.value.code, int)
+    printed = capsys.readouterr()
+    return exit_.value.code, printed.out, printed.err
 
 
-def test_the_command_lists_every_format_with_a_line_of_help() -> None:
-    done = stepmark("import", "--formats")
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == list(FORMATS)
-    assert all(len(line.split()) > 3 for line in done.stdout.splitlines())
+def test_the_command_lists_every_format_with_a_line_of_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(monkeypatch, capsys, "--formats")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(FORMATS)
+    assert all(len(line.split()) > 3 for line in out.splitlines())
 
 
-def test_a_preview_needs_no_database_and_shows_what_cannot_be_taken(tmp_path: Path) -> None:
+def test_a_preview_needs_no_database_and_shows_what_cannot_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("text,gold\nWhat is 1 + 1?,2\n,3\n", encoding="utf-8")
-    done = stepmark("import", "problems", path, "--map", "problem=text", "--map", "answer=gold", "--preview")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
+    mapped = ("problems", str(path), "--map", "problem=text", "--map", "answer=gold", "--preview")
+    code, out, err = run(monkeypatch, capsys, *mapped)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
         str(path),
         "line 2: columns text, gold",
         "  problem",
@@ -358,6 +368,26 @@ def test_a_preview_needs_no_database_and_shows_what_cannot_be_taken(tmp_path: Pa
         "line 3: columns text, gold",
         "  cannot be taken: 'problem' should be text, not None",
     ]
-    done = stepmark("import", "problems", path, "--map", "text", "--preview")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--map 'text' is not NAME=THEIRS; write it as problem=question" in done.stderr
+    code, out, _ = run(monkeypatch, capsys, *mapped, "--json")
+    (first, _) = json.loads(out)["rows"]
+    assert (code, first["given"]) == (0, {"text": "What is 1 + 1?", "gold": "2"})
+    assert first["records"][0]["problem"]["statement"] == "What is 1 + 1?"
+    code, out, err = run(monkeypatch, capsys, "problems", str(path), "--map", "text", "--preview")
+    assert (code, out) == (2, "")
+    assert "--map 'text' is not NAME=THEIRS; write it as problem=question" in err
+
+
+def test_what_a_row_said_and_no_table_took_is_counted_at_the_end(
+    database_url: str, database: sa.Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = DATA / "hh_rlhf" / "helpful-base-test.jsonl"
+    code, out, _ = run(monkeypatch, capsys, "hh-rlhf", str(path), "--db", database_url)
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            f"{path}: read 4, kept 4, dropped 0",
+            "  already there 0",
+            "  stored 4 problems, 4 problem_sources, 7 solutions, 3 annotations, 3 preferences",
+            "  kept beside these rows only: 1 chosen_equals_rejected, 1 empty_response",
+        ],
+    )

@@ -191,9 +191,10 @@ def test_a_full_disk_is_a_job_that_failed(tmp_path: Path) -> None:
     link = tmp_path / "train-00000.partial"
     link.symlink_to("/dev/full")
     large = JsonlShard(link, CONFIGS["orm"])
+    for _ in range(999):  # so many are held before they are written
+        large.write(ROWS[0] | {"completion": "a" * 5_000})
     with pytest.raises(LimitReached, match="is full; the export is not complete"):
-        for _ in range(2_000):  # some are held before they are written
-            large.write(ROWS[0] | {"completion": "a" * 5_000})
+        large.write(ROWS[0])
     with suppress(LimitReached):
         large.close()
     small = JsonlShard(link, CONFIGS["orm"])

@@ -3,8 +3,9 @@
 The library `datasets` comes with the extra `hub` and is imported here alone. What it reads stays in its cache.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from stepmark.errors import InputError, SettingsError
 
@@ -89,7 +90,7 @@ def hub_rows(found: HubSet, *, on_rows: Callable[[int], None] | None = None) -> 
         raise InputError(f"{found} holds no row")
 
 
-def _splits(found: HubSet) -> list[Iterator[object]]:
+def _splits(found: HubSet) -> list[Iterable[Mapping[str, Any]]]:
     try:
         from datasets import load_dataset
     except ImportError as err:

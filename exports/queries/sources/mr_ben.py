@@ -119,7 +119,7 @@ def _solution(value: Mapping[str, Any], key: str, options: ImportOptions) -> tup
 
 
 def _is_right(value: Mapping[str, Any]) -> bool:
-    word = required(value, "Model_Solution_Correctness", str)
+    word: str = required(value, "Model_Solution_Correctness", str)
     if word not in ("correct", "incorrect"):
         raise RowError("wrong_type", f"'Model_Solution_Correctness' should be correct or incorrect, not {word!r}")
     return word == "correct"

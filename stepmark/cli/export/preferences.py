@@ -45,7 +45,7 @@ class Pairs:
         from exports.queries.preference_rows import PreferenceOptions, preference_set
         from stepmark.errors import SettingsError
 
-        if self.origin in ("scores", "shared-prefix", "alternatives"):
+        if self.origin == "scores" or self.origin == "shared-prefix" or self.origin == "alternatives":
             derived = DerivedPairOptions(
                 origin=self.origin,
                 text=text,
