@@ -10,7 +10,7 @@ script in the same Chromium, one after the other:
 - bursts: ten keys 30 ms apart, which must land on their ten steps; what was stored is read from the database;
 - the first two again on a solution of 300 steps, and on one of 100 KB of TeX.
 
-`--potato` adds potato's step labels (`process_reward`), installed from PyPI into a virtual environment under build/: it
+`--potato` adds the step labels of potato (`process_reward`), installed from PyPI into a folder under build/: it
 has no key for a step, so a step's button is focused by the script and pressed by Space; and one of its radio buttons
 that has a key. Its next task is another page, timed from outside.
 

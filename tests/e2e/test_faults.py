@@ -118,7 +118,7 @@ def test_work_on_a_draft_is_later_than_the_draft_whatever_the_clocks_say(
 
 def test_a_hundred_kilobytes_of_tex_are_drawn_as_they_come_near_labelled_and_kept(page: Page, stage: Stage) -> None:
     formula = r"$\sum_{k=1}^{n} \frac{1}{k(k+1)} = 1 - \frac{1}{n+1}$ and \[\int_0^1 x\,dx = \frac{1}{2}.\] "
-    steps = [formula * 25 for _ in range(40)]
+    steps = [formula * 30 for _ in range(40)]
     assert sum(map(len, steps)) > 100_000
     given = task(steps=steps, answer=None, mode="all_steps", evidence=None)
     stage.put(page, given, task(2, evidence=None))
@@ -126,7 +126,7 @@ def test_a_hundred_kilobytes_of_tex_are_drawn_as_they_come_near_labelled_and_kep
     press(page, "3", "1", "2")
     assert labels_on(page)[:4] == ["good", "bad", "neutral", "none"]
     assert page.locator(".sm-formula .katex").count() < 1_000  # of two thousand
-    expect(page.locator(".sm-card.is-current .katex")).to_have_count(50)
+    expect(page.locator(".sm-card.is-current .katex")).to_have_count(60)
     page.evaluate("window.dispatchEvent(new Event('pagehide'))")
     stage.put(page, given, task(2, evidence=None))
     assert labels_on(page)[:4] == ["good", "bad", "neutral", "none"]

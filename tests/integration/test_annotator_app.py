@@ -420,6 +420,7 @@ def test_the_servers_options_call_nobody_and_hide_tracebacks() -> None:
         "client.showErrorDetails": "none",
         "client.showErrorLinks": False,
         "client.toolbarMode": "minimal",
+        "runner.postScriptGC": False,
     }
     assert allowed_hosts("0.0.0.0", "https://label.example.org:444")[0] == "label.example.org"
 
