@@ -135,3 +135,23 @@ def test_a_hundred_kilobytes_of_tex_are_drawn_as_they_come_near_labelled_and_kep
     expect(page.locator(".sm-card")).to_have_count(len(STEPS) + 1)
     press(page, "u")
     expect(page.locator(".sm-card")).to_have_count(40)
+
+
+def test_an_answer_given_while_the_browsers_storage_is_full_is_sent_all_the_same(page: Page, stage: Stage) -> None:
+    stage.put(page, *(task(number, evidence=None) for number in (1, 2, 3)))
+    press(page, "1", "Enter")
+    page.evaluate(
+        """() => {
+            for (let size = 1 << 22; size > 0; size >>= 1)
+                try {
+                    for (let n = 0; n < 2; n++) localStorage.setItem(`filler-${size}-${n}`, "x".repeat(size));
+                } catch {}
+        }"""
+    )
+    press(page, "3", "1")
+    expect(page.locator(".sm-status")).to_have_text("Draft not kept: the browser's storage is full")
+    press(page, "Enter")
+    assert [(entry["task_id"], entry["labels"][:2]) for entry in submissions(page)] == [(1, [-1, None]), (2, [1, -1])]
+    expect(page.locator(".sm-status")).to_have_text("All saved")
+    press(page, "u")
+    assert labels_on(page)[:2] == ["good", "bad"]  # what cannot be stored is remembered while the page is open
