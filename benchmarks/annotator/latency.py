@@ -139,7 +139,7 @@ def opened(browser: Browser, address: str, shown: str, ready: str) -> Iterator[P
 
 
 def timed(page: Page, key: str, *, is_sure: bool = True) -> dict[str, float]:
-    """Presses a key, and waits for what it changes to be presented; a key that may be lost has the limit for its time."""
+    """Presses a key, and waits until what it changes is presented; one that is not sure to count, up to the limit."""
     page.evaluate("stepmarkProbe.arm()")
     page.keyboard.press(key)
     limit = f"new Promise((settle) => setTimeout(settle, {LIMIT_MS}, 'late'))"
