@@ -71,9 +71,9 @@ export class Store {
     );
   }
 
-  /** Is that the outbox, by its name in the browser's storage. */
-  isOutbox(name) {
-    return name === `${this.prefix}outbox`;
+  /** The outbox as another tab has just written it, by the event about that; empty where it wrote something else. */
+  outboxIn({ key: name, newValue }) {
+    return name === `${this.prefix}outbox` && newValue ? JSON.parse(newValue) : [];
   }
 
   outbox() {

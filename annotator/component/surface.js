@@ -72,7 +72,7 @@ class Surface {
     this.onKey = (event) => this.#onKey(event);
     this.onVisibility = () => this.#onVisibility();
     this.onLeave = () => this.#keepDraft();
-    this.onStorage = ({ key: name }) => this.#onStorage(name);
+    this.onStorage = (event) => this.#onOtherTab(this.store.outboxIn(event));
     // On the window and before everybody else: Streamlit has keys of its own.
     window.addEventListener("keydown", this.onKey, true);
     document.addEventListener("visibilitychange", this.onVisibility);
@@ -469,11 +469,11 @@ class Surface {
   }
 
   /** Another tab of this person has answered something: if it is what stands here, it need not be answered twice. */
-  #onStorage(name) {
+  #onOtherTab(outbox) {
     const { judgement } = this;
-    if (!judgement || this.answered || judgement.corrects || !this.store.isOutbox(name)) return;
+    if (!judgement || this.answered || judgement.corrects) return;
     const { task_id: id } = judgement.task;
-    if (!this.store.outbox().some((submission) => submission.task_id === id)) return;
+    if (!outbox.some((submission) => submission.task_id === id)) return;
     clearTimeout(this.draftTimer);
     this.draftTimer = this.unsent = null;
     this.tasks = this.tasks.filter((task) => task.task_id !== id);

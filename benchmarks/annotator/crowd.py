@@ -324,6 +324,8 @@ class Run:
     cpu_s: float
     rss_first: float
     rss_last: float
+    n_found: int
+    """Acknowledged answers that are stored once, as they were sent."""
     complaints: list[str]
 
 
@@ -335,7 +337,7 @@ def sign_in(address: str, name: str) -> str:
     return answer.headers["set-cookie"].split(";")[0]
 
 
-def label_in_browser(address: str, name: str, seconds: float, habits: Habits, found: dict[str, list[float]]) -> None:
+def label_in_browser(address: str, name: str, seconds: float, habits: Habits, found: dict[str, list[Any]]) -> None:
     """A real browser among the clients: signs in, and labels at the same pace; every key is timed."""
     drawn = random.Random(name)
     end = time.monotonic() + seconds
@@ -359,6 +361,13 @@ def label_in_browser(address: str, name: str, seconds: float, habits: Habits, fo
             found["n"].append(1)
         page.get_by_text("All saved").wait_for()
         context.close()
+
+
+def sit_at_browser(address: str, seconds: float, habits: Habits, found: dict[str, list[Any]]) -> None:
+    try:
+        label_in_browser(address, "browser-1", seconds, habits, found)
+    except Exception as err:  # in a thread: the run goes on, and fails by it
+        found["errors"].append(f"browser-1: {type(err).__name__}: {err}")
 
 
 async def crowd(clients: Sequence[Client], seconds: float) -> None:
@@ -387,9 +396,7 @@ def run(url: str, kind: str, *, n: int, minutes: float, n_processes: int, n_task
             for seed, name in enumerate(names)
             for address in (servers[seed % n_processes].address,)
         ]
-        person = threading.Thread(
-            target=label_in_browser, args=(servers[0].address, "browser-1", seconds, habits, found)
-        )
+        person = threading.Thread(target=sit_at_browser, args=(servers[0].address, seconds, habits, found))
         began_cpu = sum(server.cpu_s() for server in servers)
         rss: list[float] = []
         watch = threading.Thread(target=watch_memory, args=(servers, seconds, rss))
@@ -402,7 +409,8 @@ def run(url: str, kind: str, *, n: int, minutes: float, n_processes: int, n_task
         logs = "".join(server.log.read_text() for server in servers)
     if "Traceback" in logs:
         print("Traceback" + logs.split("Traceback", 2)[1][-4000:], file=sys.stderr)
-    complaints = [*check(engine, clients, len(found["n"])), *found["errors"]]
+    n_found, wrong = check(engine, clients, len(found["n"]))
+    complaints = [*wrong, *found["errors"]]
     complaints += [line for line in logs.splitlines() if "Traceback" in line or "Error" in line]
     engine.dispose()
     return Run(
@@ -416,6 +424,7 @@ def run(url: str, kind: str, *, n: int, minutes: float, n_processes: int, n_task
         cpu_s=cpu_s,
         rss_first=rss[0],
         rss_last=rss[-1],
+        n_found=n_found,
         complaints=complaints,
     )
 
@@ -429,8 +438,8 @@ def watch_memory(servers: Sequence[Server], seconds: float, rss: list[float]) ->
     rss.append(sum(server.rss_mb() for server in servers))
 
 
-def check(engine: sa.Engine, clients: Sequence[Client], n_of_browser: int) -> list[str]:
-    """Holds the database against what was sent and acknowledged; returns every difference."""
+def check(engine: sa.Engine, clients: Sequence[Client], n_of_browser: int) -> tuple[int, list[str]]:
+    """Holds the database against what was sent and acknowledged: how many answers are as sent, and what is wrong."""
     wrong: list[str] = []
     sent = {id_: entry for client in clients for id_, entry in client.told.sent.items()}
     taken = {id_ for client in clients for id_ in client.told.taken}
@@ -450,10 +459,13 @@ def check(engine: sa.Engine, clients: Sequence[Client], n_of_browser: int) -> li
         foreign = [row for row in stored if row.submission_id not in sent]
         if len(foreign) != n_of_browser:
             wrong.append(f"the browser submitted {n_of_browser} answers, {len(foreign)} are stored")
+        n_found = 0
         for row in stored:
             entry = sent.get(row.submission_id or "")
             if entry and labels.get(row.annotation_id) != dict(enumerate(entry["labels"])):
                 wrong.append(f"{row.submission_id}: other labels are stored than were sent")
+            elif row.submission_id in taken:
+                n_found += 1
         counted = sa.func.count(Annotation.annotation_id)
         current = sa.and_(Annotation.task_id == Task.task_id, Annotation.superseded_by_id.is_(None))
         tasks = session.execute(
@@ -475,12 +487,11 @@ def check(engine: sa.Engine, clients: Sequence[Client], n_of_browser: int) -> li
     newcomer = create_account(engine, f"newcomer-{uuid.uuid4().hex[:6]}", password=PASSWORD)
     given = {task.task_id for task in claim_tasks(engine, newcomer, n=len(touched))}
     wrong += [f"task {id_} is stuck: open, and nobody is given it" for id_ in sorted(touched - given)]
-    return wrong
+    return n_found, wrong
 
 
 def rows_of(run: Run) -> list[dict[str, Any]]:
     waits = [ms for told in run.told for ms in told.waits_ms if ms == ms] or [float("inf")]
-    n_taken = sum(len(told.taken) for told in run.told)
     n_sent = sum(len(told.sent) for told in run.told)
     counts: Counter[str] = sum((told.n for told in run.told), Counter())
     where = (
@@ -494,11 +505,18 @@ def rows_of(run: Run) -> list[dict[str, Any]]:
     rows = [
         result(
             f"{where}: answers acknowledged and found as sent",
-            n_taken - len(run.complaints),
+            run.n_found,
             "answers",
             against=f"{whole}; all of them",
             peer=n_sent,
             better="higher",
+        ),
+        result(
+            f"{where}: errors, answers astray, tasks beyond k or stuck",
+            len(run.complaints),
+            "found",
+            against=f"{whole}; none",
+            peer=0,
         ),
         result(
             f"{where}: submit to acknowledged, p50",
