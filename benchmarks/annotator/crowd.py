@@ -3,10 +3,10 @@
     python benchmarks/annotator/crowd.py [--full] [--annotators 10] [--minutes 1] [--processes 1] [--database SQLite]
 
 Clients speak Streamlit's WebSocket protocol as the browser does: they sign in by the form, open the page, claim,
-send drafts and heartbeats, submit after the time that a person takes, send everything again that is not acknowledged
-in four seconds. Some submit twice, some lose the connection at the very moment of a submit, some reload, some correct
-an answer. A real browser works among them. Afterwards the database is checked: every acknowledged answer is stored
-once, with its labels; nothing else is; no task has more answers than wanted; none is stuck.
+send drafts and heartbeats, submit after the time that a person takes, send everything again that is not acknowledged,
+first after four seconds. Some submit twice, some lose the connection at the very moment of a submit, some reload, some
+correct an answer. A real browser works among them. Afterwards the database is checked: every acknowledged answer is
+stored once, with its labels; nothing else is; no task has more answers than wanted; none is stuck.
 
 By default ten annotators for a minute on SQLite. `--full` is three runs: 50 annotators for ten minutes on SQLite and
 one process; the same on PostgreSQL; and 25 on each of two processes over one PostgreSQL for two minutes. Writes
@@ -109,6 +109,7 @@ class Client:
             subprotocols=["streamlit", "none"],  # type: ignore[list-item]
             open_timeout=60,
             max_size=None,
+            ping_interval=None,  # a browser sends none
         )
         self.widget, self.cached = "", []
         self.reader = asyncio.create_task(self._read(self.socket))
@@ -175,7 +176,8 @@ class Client:
             assert self.socket is not None
             await self.socket.send(message.SerializeToString())
         except ConnectionClosed:
-            self.told.errors.append("the connection was closed")
+            self.told.n["connection lost"] += 1
+            await self.open()  # as the browser does; what waits is sent again by its own clock
 
     async def _sync(self, drafts: Sequence[dict[str, Any]] = ()) -> None:
         at_hand = [task for task in self.data["tasks"] if task["task_id"] not in self._answered()]
@@ -230,11 +232,11 @@ class Client:
                 self.told.n["reloaded"] += 1
                 await self.close()
                 await self.open()
-        for _ in range(5):
+        for n in range(5):
             if not self.outbox:
                 break
             await self._sync()
-            await self._until(lambda: not self.outbox, timeout_s=RESEND_S)
+            await self._until(lambda: not self.outbox, timeout_s=RESEND_S * 2**n)
         await self.close()
 
     async def _label(self, task: dict[str, Any], labels: Sequence[int]) -> list[int]:
@@ -287,13 +289,14 @@ class Client:
             await self.open()
             await self._sync()
         # The next task is at hand: work goes on meanwhile, and what is not acknowledged is sent again.
-        asyncio.get_running_loop().call_later(RESEND_S, self._resend, entry["submission_id"])
+        asyncio.get_running_loop().call_later(RESEND_S, self._resend, entry["submission_id"], 1)
 
-    def _resend(self, submission_id: str) -> None:
+    def _resend(self, submission_id: str, n: int) -> None:
         if any(entry["submission_id"] == submission_id for entry in self.outbox) and self.socket is not None:
             self.told.n["sent again"] += 1
             self._resending = asyncio.ensure_future(self._sync())
-            asyncio.get_running_loop().call_later(RESEND_S, self._resend, submission_id)
+            pause_s = RESEND_S * 2 ** min(n, 4)
+            asyncio.get_running_loop().call_later(pause_s, self._resend, submission_id, n + 1)
 
     async def _correct(self, task: dict[str, Any], labels: Sequence[int], durations: Sequence[int]) -> None:
         await asyncio.sleep(2)
@@ -408,7 +411,7 @@ def run(url: str, kind: str, *, n: int, minutes: float, n_processes: int, n_task
         person.join()
         logs = "".join(server.log.read_text() for server in servers)
     if "Traceback" in logs:
-        print("Traceback" + logs.split("Traceback", 2)[1][-4000:], file=sys.stderr)
+        print(logs[logs.index("Traceback") :][:6_000], file=sys.stderr)
     n_found, wrong = check(engine, clients, len(found["n"]))
     complaints = [*wrong, *found["errors"]]
     complaints += [line for line in logs.splitlines() if "Traceback" in line or "Error" in line]
