@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -18,6 +19,8 @@ _LARGEST_DRAFT = 500_000
 """Characters of a draft as JSON."""
 _LATEST_MS = 4_102_444_800_000
 """The year 2100: no browser's clock is later."""
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 Label = Literal[-1, 0, 1]
 Index = Annotated[int, Field(ge=0, lt=_MANY)]
@@ -135,6 +138,21 @@ class Unreadable:
 
     submission_id: str
     message: str
+
+
+def storable(value: object) -> object:
+    r"""The message without what no database takes in a text: NULs go, halves of a character become U+FFFD.
+
+    Both come from the clipboard, and a field's limit of length can cut a character in two.
+
+    >>> ascii(storable({"comment": "a\x00b", "labels": [1, "\ud83d!"]}))
+    "{'comment': 'ab', 'labels': [1, '\\ufffd!']}"
+    """
+    if isinstance(value, str):
+        return _HALF.sub("\ufffd", value.replace("\0", ""))
+    if isinstance(value, Mapping):
+        return {storable(name): storable(one) for name, one in value.items()}
+    return [storable(one) for one in value] if isinstance(value, list) else value
 
 
 def read_outbox(message: object, annotator_id: int) -> list[Submission | Unreadable]:

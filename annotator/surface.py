@@ -23,7 +23,16 @@ from stepmark.evidence import Evidence
 from .assets import component_url, find_katex, style_sheet
 from .guideline import DEFAULT as GUIDELINE
 from .guideline import default_body
-from .messages import Unreadable, read_drafts, read_held, read_keys, read_outbox, read_practice, read_project
+from .messages import (
+    Unreadable,
+    read_drafts,
+    read_held,
+    read_keys,
+    read_outbox,
+    read_practice,
+    read_project,
+    storable,
+)
 from .practice import practice_for
 from .workplace import HELD_TASKS, LEASE_S, Workplace, current
 
@@ -158,6 +167,7 @@ def _without_labels_of_others(evidence: Evidence) -> Evidence:
 def take(workplace: Workplace, message: object) -> list[dict[str, str]]:
     """Stores what a message brings and prolongs the leases it names; returns one answer for each submission."""
     answers: list[dict[str, str]] = []
+    message = storable(message)
     if read_practice(message):
         st.session_state["is_practising"] = True
     for submission in read_outbox(message, workplace.annotator_id):

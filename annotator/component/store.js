@@ -11,9 +11,12 @@ export class Store {
   constructor(scope) {
     this.prefix = `stepmark/${scope}/`;
     this.memory = new Map();
+    /** Names of values that storage did not take: what it still holds of them is old. */
+    this.unstored = new Set();
   }
 
   #read(name, otherwise) {
+    if (this.unstored.has(name)) return this.memory.get(name);
     try {
       const text = localStorage.getItem(this.prefix + name);
       return text === null ? (this.memory.get(name) ?? otherwise) : JSON.parse(text);
@@ -26,14 +29,17 @@ export class Store {
     this.memory.set(name, value);
     try {
       localStorage.setItem(this.prefix + name, JSON.stringify(value));
+      this.unstored.delete(name);
       return true;
     } catch {
+      this.unstored.add(name);
       return false; // storage is full or forbidden: memory still holds it until the page closes
     }
   }
 
   #remove(name) {
     this.memory.delete(name);
+    this.unstored.delete(name);
     try {
       localStorage.removeItem(this.prefix + name);
     } catch {
@@ -65,9 +71,9 @@ export class Store {
     );
   }
 
-  /** Is that the outbox, by its name in the browser's storage. */
-  isOutbox(name) {
-    return name === `${this.prefix}outbox`;
+  /** The outbox as another tab has just written it, by the event about that; empty where it wrote something else. */
+  outboxIn({ key: name, newValue }) {
+    return name === `${this.prefix}outbox` && newValue ? JSON.parse(newValue) : [];
   }
 
   outbox() {
@@ -75,7 +81,10 @@ export class Store {
   }
 
   send(submission) {
-    this.#write("outbox", [...this.outbox(), submission]);
+    const all = [...this.outbox(), submission];
+    if (this.#write("outbox", all)) return;
+    this.#remove("history"); // an answer on its way is worth more than the way back
+    this.#write("outbox", all);
   }
 
   acknowledge(ids) {

@@ -17,7 +17,8 @@ import { showKeys } from "./page/keysheet.js";
 import { loadKatex } from "./page/text.js";
 import { newId, Store } from "./store.js";
 
-const RESEND_MS = 4_000;
+const RESEND_MS = 4_000; // doubled with each try, four times: a server that is behind must not get the more to do
+const DOUBLED = 4;
 const AWAY_MS = 10_000;
 const HEARTBEAT_MS = 240_000;
 const LOOK_AGAIN_MS = 20_000;
@@ -62,6 +63,8 @@ class Surface {
     /** The entry of the history that is answered and still shown, with what is known about it. */
     this.answered = null;
     this.sentAt = 0;
+    /** How often the same answers were sent again. */
+    this.nResent = 0;
     this.waitingSince = null;
     this.isKept = true;
     this.draftTimer = null;
@@ -72,7 +75,7 @@ class Surface {
     this.onKey = (event) => this.#onKey(event);
     this.onVisibility = () => this.#onVisibility();
     this.onLeave = () => this.#keepDraft();
-    this.onStorage = ({ key: name }) => this.#onStorage(name);
+    this.onStorage = (event) => this.#onOtherTab(this.store.outboxIn(event));
     // On the window and before everybody else: Streamlit has keys of its own.
     window.addEventListener("keydown", this.onKey, true);
     document.addEventListener("visibilitychange", this.onVisibility);
@@ -152,6 +155,7 @@ class Surface {
   }
 
   #takeAnswers(answers) {
+    if (answers.length) this.nResent = 0;
     const known = new Map(this.store.outbox().map((submission) => [submission.submission_id, submission]));
     for (const { submission_id: id, status, message, paused } of answers) {
       const submission = known.get(id);
@@ -371,12 +375,15 @@ class Surface {
     const quiet = now - this.sentAt;
     const isWaiting = this.store.outbox().length > 0;
     const isDraftDue = this.unsent && (now - this.unsent.last > DRAFT_QUIET_MS || now - this.unsent.first > DRAFT_LATEST_MS);
-    const pause = isWaiting ? RESEND_MS : this.judgement ? HEARTBEAT_MS : LOOK_AGAIN_MS;
+    const pause = isWaiting ? RESEND_MS * 2 ** Math.min(this.nResent, DOUBLED) : this.judgement ? HEARTBEAT_MS : LOOK_AGAIN_MS;
     if (this.practiceSince !== null && now - this.practiceSince > PRACTICE_MS) {
       this.practiceSince = null;
       this.#notify("There is no practice task yet.");
     }
-    if ((isDraftDue && !isWaiting) || (quiet > pause && (isWaiting || !document.hidden))) this.#send();
+    if ((isDraftDue && !isWaiting) || (quiet > pause && (isWaiting || !document.hidden))) {
+      this.nResent += isWaiting ? 1 : 0;
+      this.#send();
+    }
     this.#drawStatus();
   }
 
@@ -469,11 +476,11 @@ class Surface {
   }
 
   /** Another tab of this person has answered something: if it is what stands here, it need not be answered twice. */
-  #onStorage(name) {
+  #onOtherTab(outbox) {
     const { judgement } = this;
-    if (!judgement || this.answered || judgement.corrects || !this.store.isOutbox(name)) return;
+    if (!judgement || this.answered || judgement.corrects) return;
     const { task_id: id } = judgement.task;
-    if (!this.store.outbox().some((submission) => submission.task_id === id)) return;
+    if (!outbox.some((submission) => submission.task_id === id)) return;
     clearTimeout(this.draftTimer);
     this.draftTimer = this.unsent = null;
     this.tasks = this.tasks.filter((task) => task.task_id !== id);

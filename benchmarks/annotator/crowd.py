@@ -3,10 +3,10 @@
     python benchmarks/annotator/crowd.py [--full] [--annotators 10] [--minutes 1] [--processes 1] [--database SQLite]
 
 Clients speak Streamlit's WebSocket protocol as the browser does: they sign in by the form, open the page, claim,
-send drafts and heartbeats, submit after the time that a person takes, send everything again that is not acknowledged
-in four seconds. Some submit twice, some lose the connection at the very moment of a submit, some reload, some correct
-an answer. A real browser works among them. Afterwards the database is checked: every acknowledged answer is stored
-once, with its labels; nothing else is; no task has more answers than wanted; none is stuck.
+send drafts and heartbeats, submit after the time that a person takes, send everything again that is not acknowledged,
+first after four seconds. Some submit twice, some lose the connection at the very moment of a submit, some reload, some
+correct an answer. A real browser works among them. Afterwards the database is checked: every acknowledged answer is
+stored once, with its labels; nothing else is; no task has more answers than wanted; none is stuck.
 
 By default ten annotators for a minute on SQLite. `--full` is three runs: 50 annotators for ten minutes on SQLite and
 one process; the same on PostgreSQL; and 25 on each of two processes over one PostgreSQL for two minutes. Writes
@@ -109,6 +109,7 @@ class Client:
             subprotocols=["streamlit", "none"],  # type: ignore[list-item]
             open_timeout=60,
             max_size=None,
+            ping_interval=None,  # a browser sends none
         )
         self.widget, self.cached = "", []
         self.reader = asyncio.create_task(self._read(self.socket))
@@ -175,7 +176,8 @@ class Client:
             assert self.socket is not None
             await self.socket.send(message.SerializeToString())
         except ConnectionClosed:
-            self.told.errors.append("the connection was closed")
+            self.told.n["connection lost"] += 1
+            await self.open()  # as the browser does; what waits is sent again by its own clock
 
     async def _sync(self, drafts: Sequence[dict[str, Any]] = ()) -> None:
         at_hand = [task for task in self.data["tasks"] if task["task_id"] not in self._answered()]
@@ -230,11 +232,11 @@ class Client:
                 self.told.n["reloaded"] += 1
                 await self.close()
                 await self.open()
-        for _ in range(5):
+        for n in range(5):
             if not self.outbox:
                 break
             await self._sync()
-            await self._until(lambda: not self.outbox, timeout_s=RESEND_S)
+            await self._until(lambda: not self.outbox, timeout_s=RESEND_S * 2**n)
         await self.close()
 
     async def _label(self, task: dict[str, Any], labels: Sequence[int]) -> list[int]:
@@ -287,13 +289,14 @@ class Client:
             await self.open()
             await self._sync()
         # The next task is at hand: work goes on meanwhile, and what is not acknowledged is sent again.
-        asyncio.get_running_loop().call_later(RESEND_S, self._resend, entry["submission_id"])
+        asyncio.get_running_loop().call_later(RESEND_S, self._resend, entry["submission_id"], 1)
 
-    def _resend(self, submission_id: str) -> None:
+    def _resend(self, submission_id: str, n: int) -> None:
         if any(entry["submission_id"] == submission_id for entry in self.outbox) and self.socket is not None:
             self.told.n["sent again"] += 1
             self._resending = asyncio.ensure_future(self._sync())
-            asyncio.get_running_loop().call_later(RESEND_S, self._resend, submission_id)
+            pause_s = RESEND_S * 2 ** min(n, 4)
+            asyncio.get_running_loop().call_later(pause_s, self._resend, submission_id, n + 1)
 
     async def _correct(self, task: dict[str, Any], labels: Sequence[int], durations: Sequence[int]) -> None:
         await asyncio.sleep(2)
@@ -324,6 +327,8 @@ class Run:
     cpu_s: float
     rss_first: float
     rss_last: float
+    n_found: int
+    """Acknowledged answers that are stored once, as they were sent."""
     complaints: list[str]
 
 
@@ -335,7 +340,7 @@ def sign_in(address: str, name: str) -> str:
     return answer.headers["set-cookie"].split(";")[0]
 
 
-def label_in_browser(address: str, name: str, seconds: float, habits: Habits, found: dict[str, list[float]]) -> None:
+def label_in_browser(address: str, name: str, seconds: float, habits: Habits, found: dict[str, list[Any]]) -> None:
     """A real browser among the clients: signs in, and labels at the same pace; every key is timed."""
     drawn = random.Random(name)
     end = time.monotonic() + seconds
@@ -359,6 +364,13 @@ def label_in_browser(address: str, name: str, seconds: float, habits: Habits, fo
             found["n"].append(1)
         page.get_by_text("All saved").wait_for()
         context.close()
+
+
+def sit_at_browser(address: str, seconds: float, habits: Habits, found: dict[str, list[Any]]) -> None:
+    try:
+        label_in_browser(address, "browser-1", seconds, habits, found)
+    except Exception as err:  # in a thread: the run goes on, and fails by it
+        found["errors"].append(f"browser-1: {type(err).__name__}: {err}")
 
 
 async def crowd(clients: Sequence[Client], seconds: float) -> None:
@@ -387,9 +399,7 @@ def run(url: str, kind: str, *, n: int, minutes: float, n_processes: int, n_task
             for seed, name in enumerate(names)
             for address in (servers[seed % n_processes].address,)
         ]
-        person = threading.Thread(
-            target=label_in_browser, args=(servers[0].address, "browser-1", seconds, habits, found)
-        )
+        person = threading.Thread(target=sit_at_browser, args=(servers[0].address, seconds, habits, found))
         began_cpu = sum(server.cpu_s() for server in servers)
         rss: list[float] = []
         watch = threading.Thread(target=watch_memory, args=(servers, seconds, rss))
@@ -401,8 +411,9 @@ def run(url: str, kind: str, *, n: int, minutes: float, n_processes: int, n_task
         person.join()
         logs = "".join(server.log.read_text() for server in servers)
     if "Traceback" in logs:
-        print("Traceback" + logs.split("Traceback", 2)[1][-4000:], file=sys.stderr)
-    complaints = [*check(engine, clients, len(found["n"])), *found["errors"]]
+        print(logs[logs.index("Traceback") :][:6_000], file=sys.stderr)
+    n_found, wrong = check(engine, clients, len(found["n"]))
+    complaints = [*wrong, *found["errors"]]
     complaints += [line for line in logs.splitlines() if "Traceback" in line or "Error" in line]
     engine.dispose()
     return Run(
@@ -416,6 +427,7 @@ def run(url: str, kind: str, *, n: int, minutes: float, n_processes: int, n_task
         cpu_s=cpu_s,
         rss_first=rss[0],
         rss_last=rss[-1],
+        n_found=n_found,
         complaints=complaints,
     )
 
@@ -429,8 +441,8 @@ def watch_memory(servers: Sequence[Server], seconds: float, rss: list[float]) ->
     rss.append(sum(server.rss_mb() for server in servers))
 
 
-def check(engine: sa.Engine, clients: Sequence[Client], n_of_browser: int) -> list[str]:
-    """Holds the database against what was sent and acknowledged; returns every difference."""
+def check(engine: sa.Engine, clients: Sequence[Client], n_of_browser: int) -> tuple[int, list[str]]:
+    """Holds the database against what was sent and acknowledged: how many answers are as sent, and what is wrong."""
     wrong: list[str] = []
     sent = {id_: entry for client in clients for id_, entry in client.told.sent.items()}
     taken = {id_ for client in clients for id_ in client.told.taken}
@@ -450,10 +462,13 @@ def check(engine: sa.Engine, clients: Sequence[Client], n_of_browser: int) -> li
         foreign = [row for row in stored if row.submission_id not in sent]
         if len(foreign) != n_of_browser:
             wrong.append(f"the browser submitted {n_of_browser} answers, {len(foreign)} are stored")
+        n_found = 0
         for row in stored:
             entry = sent.get(row.submission_id or "")
             if entry and labels.get(row.annotation_id) != dict(enumerate(entry["labels"])):
                 wrong.append(f"{row.submission_id}: other labels are stored than were sent")
+            elif row.submission_id in taken:
+                n_found += 1
         counted = sa.func.count(Annotation.annotation_id)
         current = sa.and_(Annotation.task_id == Task.task_id, Annotation.superseded_by_id.is_(None))
         tasks = session.execute(
@@ -475,12 +490,11 @@ def check(engine: sa.Engine, clients: Sequence[Client], n_of_browser: int) -> li
     newcomer = create_account(engine, f"newcomer-{uuid.uuid4().hex[:6]}", password=PASSWORD)
     given = {task.task_id for task in claim_tasks(engine, newcomer, n=len(touched))}
     wrong += [f"task {id_} is stuck: open, and nobody is given it" for id_ in sorted(touched - given)]
-    return wrong
+    return n_found, wrong
 
 
 def rows_of(run: Run) -> list[dict[str, Any]]:
     waits = [ms for told in run.told for ms in told.waits_ms if ms == ms] or [float("inf")]
-    n_taken = sum(len(told.taken) for told in run.told)
     n_sent = sum(len(told.sent) for told in run.told)
     counts: Counter[str] = sum((told.n for told in run.told), Counter())
     where = (
@@ -494,11 +508,18 @@ def rows_of(run: Run) -> list[dict[str, Any]]:
     rows = [
         result(
             f"{where}: answers acknowledged and found as sent",
-            n_taken - len(run.complaints),
+            run.n_found,
             "answers",
             against=f"{whole}; all of them",
             peer=n_sent,
             better="higher",
+        ),
+        result(
+            f"{where}: errors, answers astray, tasks beyond k or stuck",
+            len(run.complaints),
+            "found",
+            against=f"{whole}; none",
+            peer=0,
         ),
         result(
             f"{where}: submit to acknowledged, p50",

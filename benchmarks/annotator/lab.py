@@ -213,8 +213,8 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def result(row: str, value: float, unit: str, *, against: str, peer: float, better: str = "lower") -> dict[str, Any]:
-    """One row; `ratio` is ours over the peer's or the limit's value."""
-    ratio = round(value / peer, 3) if peer else (1.0 if value == peer else float("inf"))
+    """One row; `ratio` is ours over the peer's or the limit's value; where that is none at all, 1 + ours."""
+    ratio = round(value / peer, 3) if peer else 1.0 + value
     return {"row": row, "value": round(value, 2), "unit": unit, "against": against, "ratio": ratio, "better": better}
 
 

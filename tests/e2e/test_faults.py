@@ -118,7 +118,7 @@ def test_work_on_a_draft_is_later_than_the_draft_whatever_the_clocks_say(
 
 def test_a_hundred_kilobytes_of_tex_are_drawn_as_they_come_near_labelled_and_kept(page: Page, stage: Stage) -> None:
     formula = r"$\sum_{k=1}^{n} \frac{1}{k(k+1)} = 1 - \frac{1}{n+1}$ and \[\int_0^1 x\,dx = \frac{1}{2}.\] "
-    steps = [formula * 25 for _ in range(40)]
+    steps = [formula * 30 for _ in range(40)]
     assert sum(map(len, steps)) > 100_000
     given = task(steps=steps, answer=None, mode="all_steps", evidence=None)
     stage.put(page, given, task(2, evidence=None))
@@ -126,7 +126,7 @@ def test_a_hundred_kilobytes_of_tex_are_drawn_as_they_come_near_labelled_and_kep
     press(page, "3", "1", "2")
     assert labels_on(page)[:4] == ["good", "bad", "neutral", "none"]
     assert page.locator(".sm-formula .katex").count() < 1_000  # of two thousand
-    expect(page.locator(".sm-card.is-current .katex")).to_have_count(50)
+    expect(page.locator(".sm-card.is-current .katex")).to_have_count(60)
     page.evaluate("window.dispatchEvent(new Event('pagehide'))")
     stage.put(page, given, task(2, evidence=None))
     assert labels_on(page)[:4] == ["good", "bad", "neutral", "none"]
@@ -135,3 +135,23 @@ def test_a_hundred_kilobytes_of_tex_are_drawn_as_they_come_near_labelled_and_kep
     expect(page.locator(".sm-card")).to_have_count(len(STEPS) + 1)
     press(page, "u")
     expect(page.locator(".sm-card")).to_have_count(40)
+
+
+def test_an_answer_given_while_the_browsers_storage_is_full_is_sent_all_the_same(page: Page, stage: Stage) -> None:
+    stage.put(page, *(task(number, evidence=None) for number in (1, 2, 3)))
+    press(page, "1", "Enter")
+    page.evaluate(
+        """() => {
+            for (let size = 1 << 22; size > 0; size >>= 1)
+                try {
+                    for (let n = 0; n < 2; n++) localStorage.setItem(`filler-${size}-${n}`, "x".repeat(size));
+                } catch {}
+        }"""
+    )
+    press(page, "3", "1")
+    expect(page.locator(".sm-status")).to_have_text("Draft not kept: the browser's storage is full")
+    press(page, "Enter")
+    assert [(entry["task_id"], entry["labels"][:2]) for entry in submissions(page)] == [(1, [-1, None]), (2, [1, -1])]
+    expect(page.locator(".sm-status")).to_have_text("All saved")
+    press(page, "u")
+    assert labels_on(page)[:2] == ["good", "bad"]  # what cannot be stored is remembered while the page is open

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from db import accounts, invitations, sign_ins
 from db.annotators import find_or_create_annotator
@@ -28,15 +28,19 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab.engine.dispose()
 
 
-def test_a_person_signs_in_by_keyboard_labels_a_task_and_is_led_out(guarded: Lab, watch: Any) -> None:
-    guarded.queue(TASK)
-    watched = watch(guarded)
-    page = watched.open(wait_for="h1")
+def sign_in(page: Page) -> None:
     expect(page).to_have_title("Sign in · stepmark")
     page.keyboard.type("annotator-1")
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
+
+
+def test_a_person_signs_in_by_keyboard_labels_a_task_and_is_led_out(guarded: Lab, watch: Any) -> None:
+    guarded.queue(TASK)
+    watched = watch(guarded)
+    page = watched.open(wait_for="h1")
+    sign_in(page)
     page.wait_for_selector(".sm-card .katex", timeout=30_000)
     page.keyboard.press("?")
     page.locator("[data-action=restGood]").click()
@@ -57,6 +61,23 @@ def test_a_person_signs_in_by_keyboard_labels_a_task_and_is_led_out(guarded: Lab
     watched.is_server_down = True  # Streamlit warns of the closed WebSocket
     sign_ins.sign_out_everywhere(guarded.engine, annotator_id)
     page.wait_for_url("**/stepmark/signin", timeout=20_000)
+
+
+def test_work_that_a_sign_out_elsewhere_interrupts_goes_on_after_the_next_sign_in(guarded: Lab, watch: Any) -> None:
+    guarded.queue(TASK)
+    watched = watch(guarded)
+    page = watched.open(wait_for="h1")
+    sign_in(page)
+    page.wait_for_selector(".sm-card .katex", timeout=30_000)
+    press(page, "3")
+    watched.is_server_down = True  # Streamlit warns of the closed WebSocket
+    sign_ins.sign_out_everywhere(guarded.engine, find_or_create_annotator(guarded.engine, "annotator-1"))
+    press(page, "1", "Enter")  # within the two seconds before the page is left: the answer waits in the browser
+    page.wait_for_url("**/stepmark/signin", timeout=20_000)
+    assert guarded.annotations() == []
+    sign_in(page)
+    [(_, labels)] = guarded.wait_for(1)
+    assert labels == {0: 1, 1: -1}
 
 
 @pytest.mark.parametrize("options", [{"color_scheme": "dark"}, {"viewport": {"width": 320, "height": 640}}])

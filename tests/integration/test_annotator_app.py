@@ -190,6 +190,27 @@ def test_a_draft_is_kept_for_another_browser_newest_first_until_the_answer(workp
         assert session.scalar(sa.select(sa.func.count()).select_from(Draft)) == 0
 
 
+def test_text_that_no_database_takes_is_stored_without_what_it_would_not_take(database: sa.Engine) -> None:
+    with writing(database) as session:
+        session.add(Problem(statement_hash="0" * 32, family="0" * 32, statement="?"))
+        session.flush()
+        made = {"problem_id": 1, "source": "made", "text": "", "steps": ["1 + 1 = 2"], "answer": "2"}
+        session.add(Solution(source_key="a", text_hash="a" * 32, **made))
+    add_tasks(database, [(1, 0.0)], mode="all_steps")
+    workplace = Workplace(database, find_or_create_annotator(database, "annotator-1"), "annotator-1", None)
+    st.session_state.clear()
+    [task] = surface_data(workplace)["tasks"]
+    odd, stored = "a\0b\ud83d", "ab\ufffd"
+    draft = {"task_id": 1, "token": task["token"], "body": {odd: [odd]}, "updated_at": 1_790_000_000_000}
+    take(workplace, {"drafts": [draft]})
+    assert surface_data(workplace)["tasks"][0]["draft"] == {stored: [stored], "updated_at": 1_790_000_000_000}
+    answer = sent(task, comment=odd, written={"0": odd}, extra={"reason": odd}, guideline=odd)
+    assert [told["status"] for told in take(workplace, {"outbox": [answer]})] == ["stored"]
+    with reading(database) as session:
+        row = session.scalars(sa.select(Annotation)).one()
+        assert (row.comment, row.guideline, row.extra) == (stored, stored, {"reason": stored})
+
+
 def test_evidence_is_attached_where_the_project_shows_it_and_hides_what_other_people_said(
     workplace: Workplace,
 ) -> None:
@@ -420,6 +441,7 @@ def test_the_servers_options_call_nobody_and_hide_tracebacks() -> None:
         "client.showErrorDetails": "none",
         "client.showErrorLinks": False,
         "client.toolbarMode": "minimal",
+        "runner.postScriptGC": False,
     }
     assert allowed_hosts("0.0.0.0", "https://label.example.org:444")[0] == "label.example.org"
 
