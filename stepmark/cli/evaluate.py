@@ -255,9 +255,7 @@ def _calibration_rows(
     from trainer.evaluate.items import read_items
 
     if data is not None and data.is_dir():
-        splits = (fit_split, split)
-        fit_on, test_on = (rows_of_set(data, name, lambda name=name: read_items(data, name)[0]) for name in splits)
-        return fit_on, test_on
+        return rows_of_set(data, fit_split), rows_of_set(data, split)
     if data is not None:
         items, name = some_problems(read_items(data)[0], max_problems, seed), data.name
     else:

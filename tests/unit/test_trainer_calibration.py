@@ -22,7 +22,6 @@ from trainer.calibration import (
     write_calibration,
 )
 from trainer.evaluate.calibration import Judged, evaluate_calibration, fit, judge_items, judge_pairs, pairs_of
-from trainer.evaluate.items import read_items
 
 
 def simulated(slope: float, intercept: float, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -204,10 +203,7 @@ def test_splits_of_an_exported_set_serve_fit_and_measure(tmp_path: Path, kind: s
         ]
         for config, written in (("prm", prm), ("orm", orm), ("preference", pairs)):
             write_split(tmp_path, config, written, split=split)
-    fit_on, test_on = (
-        rows_of_set(tmp_path, split, lambda split=split: read_items(tmp_path, split)[0])
-        for split in ("validation", "test")
-    )
+    fit_on, test_on = rows_of_set(tmp_path, "validation"), rows_of_set(tmp_path, "test")
     report = calibrate({"m": Tasteful(kind=kind)}, fit_on=fit_on, test_on=test_on, n_boot=20)
     assert report["settings"]["fitted_on"] == f"{tmp_path.name}/validation"
     read = report["counts"]["m"]["read"]
