@@ -45,7 +45,7 @@ def _every_effect(audits: dict[str, dict[str, Any]], picture: Path) -> list[Sect
             heading="Every effect",
             lines=[
                 f"Intervals are wide enough ({100 * settings['level_of_one_interval']:.2f} % each) that a report on "
-                f"a model without a fault says nothing in {100 * settings['level']:.0f} %. * marks what is said above."
+                f"a model without a fault says nothing in {100 * settings['level']:.0f} %. * marks what is said above"
             ],
             image=encoded(picture),
             alt="Effects with intervals",

@@ -117,7 +117,7 @@ class ScoredItems:
         return out
 
     def estimate(self, sums: Floats, statistic: Callable[[Floats], Floats]) -> Estimate:
-        """The statistic of the totals with its interval, of the problems with any sum; none where these are too few."""
+        """The statistic of the totals with its interval, over problems with any sum; none where these are few."""
         used = sums[(sums != 0).any(axis=1)]
         if len(used) < FEWEST:
             return Estimate(None, math.nan, math.nan, len(used))
