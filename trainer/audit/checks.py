@@ -7,7 +7,7 @@ Shapes: `n` solutions, `G` problems.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,10 @@ def length(scored: ScoredItems) -> Iterator[Finding | Skipped]:
     for is_right in (True, False):
         word = "right" if is_right else "wrong"
         mask = scored.right == is_right
-        sums = _rank_sums(scored, lengths, mask, scored.problems)
+        sums = _rank_sums(scored, lengths, mask, scored.rows_of)
         within = int((sums[:, 0] > 0).sum()) >= max(FEWEST, scored.n_problems // 10)
         if not within:
-            sums = _rank_sums(scored, lengths, mask, np.zeros(len(mask), np.int64))
+            sums = _rank_sums(scored, lengths, mask, [np.arange(len(mask))])
         where = "of one problem" if within else "of all problems"
         effect = scored.estimate(sums, _correlation)
         if effect.value is None:
@@ -56,11 +56,11 @@ def length(scored: ScoredItems) -> Iterator[Finding | Skipped]:
         )
 
 
-def _rank_sums(scored: ScoredItems, values: Floats, mask: Any, strata: Any) -> Floats:
+def _rank_sums(scored: ScoredItems, values: Floats, mask: Any, strata: Sequence[Any]) -> Floats:
     """[G, 3] sums of squares and products of centred ranks within strata: xx, yy, xy."""
     x, y = np.zeros(len(mask)), np.zeros(len(mask))
-    for stratum in np.unique(strata[mask]):
-        rows = np.flatnonzero(mask & (strata == stratum))
+    for stratum in strata:
+        rows = stratum[mask[stratum]]
         if len(rows) < 2:
             continue
         a, b = _centred_ranks(values[rows]), _centred_ranks(scored.scores[rows])
