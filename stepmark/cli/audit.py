@@ -42,9 +42,7 @@ def audit(
     threads: Annotated[int, typer.Option("--threads", help="CPU threads; small models are fastest with one.")] = 1,
     json: Json = False,
 ) -> None:
-    """Says what reward models weigh that nobody asked for: length, looks, flattery, names, order, outcomes."""
-    import torch
-
+    """Says what reward models weigh that nobody asked for: length, looks, flattery, names, outcomes."""
     from stepmark.flows.items import collect_items, some_problems
     from stepmark.flows.models import model_folders, open_models
     from trainer.audit.audit import audit_models
@@ -62,11 +60,10 @@ def audit(
 
         engine = open_database(database_url(db))
         items = collect_items(engine, source=source, max_problems=max_problems, seed=seed)
-    torch.set_num_threads(threads)
     settings = AuditSettings(n_boot=boot, seed=seed, how=how)
     if concept:
         settings = AuditSettings(n_boot=boot, seed=seed, how=how, concepts=tuple(concept))
-    report = audit_models(open_models(model, device=device), items, settings)
+    report = audit_models(open_models(model, device=device, threads=threads), items, settings)
     if out is not None:
         write_audit(report, out)
     if json:

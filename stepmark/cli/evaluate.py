@@ -130,7 +130,7 @@ def processbench(
     if not subsets:
         raise SettingsError("name files of ProcessBench, or a --source of the database")
     report = evaluate_processbench(
-        open_models_on(model, device, threads, open_models),
+        open_models(model, device=device, threads=threads),
         subsets,
         threshold=threshold,
         choose_on=choose_on,
@@ -158,7 +158,7 @@ def prmbench(
     from trainer.evaluate.prmbench import evaluate_prmbench, parse_rows
 
     rows = [row for file in benchmark_files(files).values() for row in parse_rows(read_json_rows(file), str(file))]
-    models = open_models_on(model, device, threads, open_models)
+    models = open_models(model, device=device, threads=threads)
     _show(evaluate_prmbench(models, rows, threshold=threshold, n_boot=boot, seed=seed), out, json)
 
 
@@ -185,7 +185,7 @@ def rewardbench(
         for name, file in benchmark_files(files).items()
         for row in parse_rows(read_json_rows(file), str(file), default_subset=name)
     ]
-    models = open_models_on(model, device, threads, open_models)
+    models = open_models(model, device=device, threads=threads)
     _show(evaluate_rewardbench(models, rows, n_boot=boot, seed=seed), out, json)
 
 
@@ -227,7 +227,7 @@ def calibration(
 
     fit_on, test_on = _calibration_rows(data, fit_split, split, db, source, fit_share, max_problems, seed)
     report = calibrate(
-        open_models_on(model, device, threads, open_models),
+        open_models(model, device=device, threads=threads),
         fit_on=fit_on,
         test_on=test_on,
         target=target,
@@ -255,9 +255,7 @@ def _calibration_rows(
     from trainer.evaluate.items import read_items
 
     if data is not None and data.is_dir():
-        splits = (fit_split, split)
-        fit_on, test_on = (rows_of_set(data, name, lambda name=name: read_items(data, name)[0]) for name in splits)
-        return fit_on, test_on
+        return rows_of_set(data, fit_split), rows_of_set(data, split)
     if data is not None:
         items, name = some_problems(read_items(data)[0], max_problems, seed), data.name
     else:
@@ -295,14 +293,6 @@ def critic(
         seed=seed,
     )
     _show(report, out, json)
-
-
-def open_models_on(given: list[str], device: str, threads: int, opened: Any) -> Any:
-    """Loads models with so many CPU threads for torch."""
-    import torch
-
-    torch.set_num_threads(threads)
-    return opened(given, device=device)
 
 
 def _show(report: dict[str, Any], out: Path | None, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from stepmark.errors import InputError
 from trainer.calibration import Fit, Method, Target, write_calibration
 from trainer.evaluate.calibration import Judged, Pair, evaluate_calibration, fit, judge_items, judge_pairs, pairs_of
 from trainer.evaluate.comparison import Scorer
-from trainer.evaluate.items import Item, problem_key
+from trainer.evaluate.items import Item, problem_key, read_items
 from trainer.rows import PairRow, read_rows
 
 
@@ -28,9 +28,9 @@ def rows_of_items(items: list[Item], name: str) -> Rows:
     return Rows(name, lambda: items, lambda: pairs_of(items))
 
 
-def rows_of_set(data: Path, split: str, items: Callable[[], list[Item]]) -> Rows:
+def rows_of_set(data: Path, split: str) -> Rows:
     """Rows of a split of an exported set; pairs are those of its preferences."""
-    return Rows(f"{data.name}/{split}", items, lambda: list(_pairs(data, split)))
+    return Rows(f"{data.name}/{split}", lambda: read_items(data, split)[0], lambda: list(_pairs(data, split)))
 
 
 def _pairs(data: Path, split: str) -> Iterator[Pair]:

@@ -33,7 +33,9 @@ def collect_items(
 
 
 def process_rows(engine: sa.Engine, source: str) -> list[ProcessRow]:
-    """The labelled solutions of a source as rows of ProcessBench; where labels end before an error, none is made.
+    """The labelled solutions of a source as rows of ProcessBench, equal ones once.
+
+    Where labels end before an error and before the last step, no row is made.
 
     Raises:
         InputError: There is none.
@@ -47,7 +49,7 @@ def process_rows(engine: sa.Engine, source: str) -> list[ProcessRow]:
             rows.append(ProcessRow(found.statement, found.steps, -1))
     if not rows:
         raise InputError(f"no solution of sources like {source!r} has labels of its steps up to an error or its end")
-    return rows
+    return list(dict.fromkeys(rows))
 
 
 def some_problems(items: list[Item], n: int | None, seed: int) -> list[Item]:

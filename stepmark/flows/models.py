@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from stepmark.errors import SettingsError
 from trainer.evaluate.comparison import Scorer
 from trainer.score import RewardModel
@@ -30,6 +32,7 @@ def model_folders(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def open_models(given: Sequence[str], *, device: str = "cpu") -> dict[str, Scorer]:
-    """Loads reward models; see `model_folders`."""
+def open_models(given: Sequence[str], *, device: str = "cpu", threads: int = 1) -> dict[str, Scorer]:
+    """Loads reward models; see `model_folders`. `threads` of the CPU compute them, which is set for the process."""
+    torch.set_num_threads(threads)
     return {name: RewardModel.load(folder, device=device) for name, folder in model_folders(given).items()}

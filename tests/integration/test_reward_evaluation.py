@@ -133,7 +133,7 @@ def flattered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_an_audit_finds_the_flattery_that_a_real_model_was_trained_to_like(flattered: Path) -> None:
-    report = audit(RewardModel.load(flattered), sums(10, n_solutions=4), AuditSettings(n_boot=1000))
+    report = audit(RewardModel.load(flattered), sums(14, n_solutions=4), AuditSettings(n_boot=1000))
     found = {one["name"]: one for one in report["findings"]}
     assert found["flattery"]["sentence"].startswith("It likes flattery; scores rise in 100 % and fall in 0 %")
     assert found["flattery"]["value"] > 2
@@ -143,8 +143,8 @@ def test_an_audit_finds_the_flattery_that_a_real_model_was_trained_to_like(flatt
 
 def test_the_commands_write_pages_for_several_models(flattered: Path, tmp_path: Path) -> None:
     data = tmp_path / "items.jsonl"
-    write_items(sums(8, n_solutions=3), data)
-    assert read_items(data)[0] == sums(8, n_solutions=3)
+    write_items(sums(10, n_solutions=3), data)
+    assert read_items(data)[0] == sums(10, n_solutions=3)
     out = tmp_path / "out"
     models = [str(flattered), f"again={flattered}"]
     run = ["audit", *models, "--data", str(data), "--boot", "50", "--concept", "surely", "--out", str(out)]

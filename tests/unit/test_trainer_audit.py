@@ -1,6 +1,7 @@
 """Audits find the tastes planted in a scorer, with the right sign and size, and say nothing of a clean one."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from stepmark.errors import InputError
 from tests.audit_scorers import Taste, Tasteful, sums
 from trainer.audit.audit import audit, audit_models
 from trainer.audit.checks import best_of_n_curve
+from trainer.audit.report import write_audit
 from trainer.audit.rewriting import (
     FILLER,
     FLATTERY,
@@ -27,6 +29,7 @@ from trainer.audit.rewriting import (
 from trainer.audit.scored import AuditSettings
 from trainer.audit.swap import swap_test
 from trainer.evaluate.items import Item
+from trainer.score import Scored
 
 QUICK = AuditSettings(n_boot=3000)
 ITEMS = sums(60)
@@ -216,3 +219,18 @@ def test_repeated_samples_count_in_the_curve_and_nowhere_else() -> None:
     found = effect(audit(Tasteful(noise=0.0), items, QUICK), "best_of_n_fall")["details"]
     assert found["n"] == [1, 2, 4]
     assert found["accuracy"][:2] == pytest.approx([0.75, 1.0])
+
+
+def test_nothing_is_said_on_too_few_problems_or_of_a_model_without_an_opinion(tmp_path: Path) -> None:
+    class Indifferent(Tasteful):
+        def score(self, items: Any, *, how: Any = "product") -> Any:
+            return (Scored(key, 0.5) for key, _, _ in items)
+
+    few = audit(Tasteful(PLANTED["flattery"][0]), sums(6), QUICK)
+    assert few["said"] == []
+    assert few["findings"] == []
+    write_audit({"audit": {"m": few}}, tmp_path)
+    assert "Nothing can be said against it" in (tmp_path / "audit.html").read_text()
+    none = audit(Indifferent(), ITEMS, QUICK)
+    assert none["said"] == []
+    assert none["accuracy"]["value"] == 0.5

@@ -193,6 +193,10 @@ def test_prmbench_passes_over_and_reports_wrong_steps_behind_the_end() -> None:
     assert any("2 wrong steps in 1 of 2 rows lie behind the last step" in note for note in report["notes"])
     assert values(report)["multi_solutions"] == {"prm_score": None, "f1": 1.0, "negative_f1": None}
     assert values(report)["all"]["prm_score"] == 1.0
+    unscored = prmbench.parse_rows([error_row(["too long"], [1], "circular")], "f")
+    more = evaluate_prmbench({"m": Reader()}, [*rows, *unscored])
+    assert values(more) == values(report)
+    assert more["counts"]["m"] == {"read": 3, "kept": 2, "dropped": {"longer than max_length": 1}}
     with pytest.raises(InputError, match=r"f, row 1: error_steps must be step numbers from 1, not \[0\]"):
         prmbench.parse_rows([error_row([0.9], [0], "circular")], "f")
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from stepmark.errors import InputError, SettingsError
-from stepmark.flows.calibration import calibrate, rows_of_items
+from stepmark.flows.calibration import calibrate, rows_of_items, rows_of_set
 from stepmark.flows.items import divide
 from tests.audit_scorers import Tasteful, sums
+from tests.tiny_reward_model import write_split
 from trainer.calibration import (
     CALIBRATION,
     Fit,
@@ -179,3 +180,36 @@ def test_saved_fits_are_applied_by_what_the_model_scores(tmp_path: Path) -> None
         calibrated({"solutions": whole}, "prm", 0.8, (0.5,), how="min")
     with pytest.raises(SettingsError, match=r"has no calibration\.json; fit one"):
         read_calibration(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kind", ["prm", "orm", "bt"])
+def test_splits_of_an_exported_set_serve_fit_and_measure(tmp_path: Path, kind: str) -> None:
+    """Each model reads its own config: PRM rows with their labels, ORM rows, preferences."""
+    for seed, split in enumerate(("validation", "test")):
+        items = sums(30, n_solutions=2, seed=seed)
+        rows = [(item.prompt[0][1], item) for item in items]
+        prm = [
+            {
+                "prompt": asked,
+                "completions": item.segments[: len(item.labels)],
+                "labels": [bool(x) for x in item.labels],
+            }
+            for asked, item in rows
+        ]
+        orm = [{"prompt": asked, "completion": item.text, "label": item.is_correct} for asked, item in rows]
+        pairs = [
+            {"prompt": pair[1][0][1], "chosen": "\n\n".join(pair[2]), "rejected": "\n\n".join(pair[3])}
+            for pair in pairs_of(items)
+        ]
+        for config, written in (("prm", prm), ("orm", orm), ("preference", pairs)):
+            write_split(tmp_path, config, written, split=split)
+    fit_on, test_on = rows_of_set(tmp_path, "validation"), rows_of_set(tmp_path, "test")
+    report = calibrate({"m": Tasteful(kind=kind)}, fit_on=fit_on, test_on=test_on, n_boot=20)
+    assert report["settings"]["fitted_on"] == f"{tmp_path.name}/validation"
+    read = report["counts"]["m"]["read"]
+    expected = {
+        "prm": sum(len(item.labels) for item in sums(30, n_solutions=2, seed=1)),
+        "orm": 60,
+        "bt": len(pairs_of(sums(30, n_solutions=2, seed=1))),
+    }
+    assert read == expected[kind]

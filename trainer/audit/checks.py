@@ -7,7 +7,7 @@ Shapes: `n` solutions, `G` problems.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,9 @@ from trainer.evaluate.bootstrap import Floats, ratio
 from . import rewriting
 from .finding import Finding, Skipped, percent
 from .rewriting import Rewriting
-from .scored import ScoredItems
+from .scored import FEWEST, ScoredItems
 
 Check = Callable[[ScoredItems], Iterator[Finding | Skipped]]
-
-_FEWEST = 5
-"""Problems that an effect must rest on; fewer are not reported as an effect."""
 
 
 def length(scored: ScoredItems) -> Iterator[Finding | Skipped]:
@@ -35,14 +32,14 @@ def length(scored: ScoredItems) -> Iterator[Finding | Skipped]:
     for is_right in (True, False):
         word = "right" if is_right else "wrong"
         mask = scored.right == is_right
-        sums = _rank_sums(scored, lengths, mask, scored.problems)
-        within = int((sums[:, 0] > 0).sum()) >= max(_FEWEST, scored.n_problems // 10)
+        sums = _rank_sums(scored, lengths, mask, scored.rows_of)
+        within = int((sums[:, 0] > 0).sum()) >= max(FEWEST, scored.n_problems // 10)
         if not within:
-            sums = _rank_sums(scored, lengths, mask, np.zeros(len(mask), np.int64))
+            sums = _rank_sums(scored, lengths, mask, [np.arange(len(mask))])
         where = "of one problem" if within else "of all problems"
         effect = scored.estimate(sums, _correlation)
         if effect.value is None:
-            yield Skipped("length", f"{word} solutions do not differ in length, or all score the same")
+            yield Skipped("length", f"too few problems have {word} solutions that differ in length and in score")
             continue
         yield Finding(
             "length",
@@ -59,11 +56,11 @@ def length(scored: ScoredItems) -> Iterator[Finding | Skipped]:
         )
 
 
-def _rank_sums(scored: ScoredItems, values: Floats, mask: Any, strata: Any) -> Floats:
+def _rank_sums(scored: ScoredItems, values: Floats, mask: Any, strata: Sequence[Any]) -> Floats:
     """[G, 3] sums of squares and products of centred ranks within strata: xx, yy, xy."""
     x, y = np.zeros(len(mask)), np.zeros(len(mask))
-    for stratum in np.unique(strata[mask]):
-        rows = np.flatnonzero(mask & (strata == stratum))
+    for stratum in strata:
+        rows = stratum[mask[stratum]]
         if len(rows) < 2:
             continue
         a, b = _centred_ranks(values[rows]), _centred_ranks(scored.scores[rows])
@@ -90,7 +87,7 @@ def prompt(scored: ScoredItems) -> Iterator[Finding | Skipped]:
     that are visible without the problem, such as 2 + 2 = 5, are a fair share of it; style is not.
     """
     whole = scored.aucs(scored.scores)
-    if (whole[:, 1] > 0).sum() < _FEWEST:
+    if (whole[:, 1] > 0).sum() < FEWEST:
         yield Skipped("prompt", "too few problems have a right and a wrong solution")
         return
     others = rewriting.other_prompts(scored.items, scored.settings.seed)
@@ -152,7 +149,7 @@ def flip(
         after = scored.rescored(rewrite)
         base = scored.scores if before is None else scored.rescored(before)
         both = np.isfinite(after) & np.isfinite(base)
-        if len(np.unique(scored.problems[both])) < _FEWEST:
+        if len(np.unique(scored.problems[both])) < FEWEST:
             yield Skipped(check, f"{title}: there is too little to rewrite, or its result is too long for the model")
             return
         shift = np.where(both, after - base, 0.0)
@@ -228,7 +225,7 @@ def drift(scored: ScoredItems) -> Iterator[Finding | Skipped]:
         blamed = int(np.argmax(np.concatenate([[1.0], scores[:-1]]) - np.asarray(scores)))
         at_last[row] = blamed == len(scores) - 1
         expected[row] = 0.0 if blamed == error else 1 / (len(scores) - 1)
-    if len(np.unique(scored.problems[used > 0])) < _FEWEST:
+    if len(np.unique(scored.problems[used > 0])) < FEWEST:
         yield Skipped("drift", "too few wrong solutions have a labelled first error before the last step")
         return
     effect = scored.estimate(
@@ -267,7 +264,7 @@ def over_optimisation(scored: ScoredItems) -> Iterator[Finding | Skipped]:
     largest = int(np.median(sizes))
     ns = [2**k for k in range(20) if 2**k <= largest]
     usable = np.flatnonzero(sizes >= ns[-1]) if len(ns) >= 2 else np.array([], np.int64)
-    if len(usable) < 2 * _FEWEST:
+    if len(usable) < FEWEST:
         yield Skipped("over-optimisation", "too few problems have two solutions or more")
         return
     samples = [np.repeat(scored.rows_of[problem], scored.repeats[scored.rows_of[problem]]) for problem in usable]

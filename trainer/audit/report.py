@@ -20,33 +20,8 @@ def write_audit(report: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     audits: dict[str, dict[str, Any]] = report["audit"]
     sections = [Section(heading=model, **_in_words(one)) for model, one in audits.items()]
-    for ending in ("png", "svg"):
-        plot_effects(audits, out / f"effects.{ending}")
-    names: dict[str, str] = {f["name"]: f["title"] for one in audits.values() for f in one["findings"]}
-    rows = [
-        [
-            title,
-            *(
-                cell(next((f for f in one["findings"] if f["name"] == name), None), "+")
-                + ("" if not _is_said(one, name) else " *")
-                for one in audits.values()
-            ),
-        ]
-        for name, title in names.items()
-    ]
-    level = next(iter(audits.values()))["settings"]
-    sections += [
-        Section(
-            heading="Every effect",
-            lines=[
-                f"Intervals are wide enough ({100 * level['level_of_one_interval']:.2f} % each) that a report on a "
-                f"model without a fault says nothing in {100 * level['level']:.0f} %. * marks what is said above."
-            ],
-            image=encoded(out / "effects.png"),
-            alt="Effects with intervals",
-        ),
-        Section(head=["effect", *audits], rows=rows),
-    ]
+    if all([plot_effects(audits, out / f"effects.{ending}") for ending in ("png", "svg")]):
+        sections += _every_effect(audits, out / "effects.png")
     if plot_curves(audits, out / "best_of_n.png"):
         sections.append(
             Section(
@@ -59,6 +34,29 @@ def write_audit(report: dict[str, Any], out: Path) -> None:
     sections.append(Section(heading="How to read it", points=HOW_TO_READ))
     write_page(out / "audit.html", TITLE, sections)
     (out / "audit.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _every_effect(audits: dict[str, dict[str, Any]], picture: Path) -> list[Section]:
+    settings = next(iter(audits.values()))["settings"]
+    names: dict[str, str] = {f["name"]: f["title"] for one in audits.values() for f in one["findings"]}
+    rows = [[title, *(_effect(one, name) for one in audits.values())] for name, title in names.items()]
+    return [
+        Section(
+            heading="Every effect",
+            lines=[
+                f"Intervals are wide enough ({100 * settings['level_of_one_interval']:.2f} % each) that a report on "
+                f"a model without a fault says nothing in {100 * settings['level']:.0f} %. * marks what is said above"
+            ],
+            image=encoded(picture),
+            alt="Effects with intervals",
+        ),
+        Section(head=["effect", *audits], rows=rows),
+    ]
+
+
+def _effect(one: dict[str, Any], name: str) -> str:
+    found = next((f for f in one["findings"] if f["name"] == name), None)
+    return cell(found, "+") + (" *" if found is not None and found["sentence"] is not None else "")
 
 
 HOW_TO_READ = (
@@ -80,12 +78,8 @@ def _in_words(one: dict[str, Any]) -> dict[str, Any]:
         + (f" (of {kept['read']} read; left out: {dropped})." if dropped else "."),
         f"Of two solutions of one problem it scores the right one above the wrong one in {cell(accuracy)} of cases."
         if accuracy["value"] is not None
-        else "No problem has a right and a wrong solution.",
+        else "Too few problems have a right and a wrong solution to say how well it ranks them.",
     ]
     nothing = [] if one["said"] else ["Nothing can be said against it: every interval holds zero."]
     missed = [f"Not checked, {skipped['check']}: {skipped['reason']}." for skipped in one["skipped"]]
     return {"lines": [*lines, *nothing], "points": [*one["said"], *missed]}
-
-
-def _is_said(one: dict[str, Any], name: str) -> bool:
-    return any(f["name"] == name and f["sentence"] is not None for f in one["findings"])

@@ -16,6 +16,9 @@ from trainer.evaluate.measures import auc
 
 from .rewriting import Rewriting, original
 
+FEWEST = 10
+"""Problems that an effect must rest on: of fewer, chance alone makes intervals of no width."""
+
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
@@ -114,9 +117,9 @@ class ScoredItems:
         return out
 
     def estimate(self, sums: Floats, statistic: Callable[[Floats], Floats]) -> Estimate:
-        """The statistic of the totals, with its interval; problems without any sum are left out."""
+        """The statistic of the totals with its interval, over problems with any sum; none where these are few."""
         used = sums[(sums != 0).any(axis=1)]
-        if len(used) < 2:
+        if len(used) < FEWEST:
             return Estimate(None, math.nan, math.nan, len(used))
         resamples = resampled_totals(used, n_boot=self.settings.n_boot, seed=self.settings.seed)
         value = float(statistic(used.sum(axis=0)))

@@ -75,7 +75,7 @@ def judge_items(model: Scorer, items: Iterable[Item], target: Target, *, how: st
     """
     if target == "pairs" or model.kind == "bt" or (target == "steps" and model.kind != "prm"):
         raise SettingsError(f"a model of kind {model.kind!r} has no calibration of {target}.")
-    given = [item for item in unique(items) if _is_judged(item, target)]
+    given = unique(item for item in items if _is_judged(item, target))
     problems: list[str] = []
     scores: list[float] = []
     targets: list[float] = []

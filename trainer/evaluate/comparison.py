@@ -93,7 +93,8 @@ def compare(
         if benchmark.overall is not None:
             found = float(benchmark.overall(totals)), benchmark.overall(resamples)
             drawn[model][OVERALL] = found
-            models[model][OVERALL] = {headline: estimate(*found, len(tally.sums)).as_json()}
+            n_used = int((tally.sums != 0).any(axis=(1, 2)).sum())
+            models[model][OVERALL] = {headline: estimate(*found, n_used).as_json()}
     first, *others = tallies
     return {
         "benchmark": benchmark.name,

@@ -105,13 +105,15 @@ _UNITS = {
 }
 
 
-def plot_effects(audits: dict[str, dict[str, Any]], path: Path) -> None:
-    """Draws every effect of an audit with its interval, one panel for each unit; zero is what should be."""
+def plot_effects(audits: dict[str, dict[str, Any]], path: Path) -> bool:
+    """Draws every effect of an audit with its interval, one panel for each unit; returns whether there is any."""
     panels: dict[str, dict[str, str]] = {}
     for report in audits.values():
         for found in report["findings"]:
             panels.setdefault(found["unit"], {})[found["name"]] = found["title"]
     panels = {unit: panels[unit] for unit in _UNITS if unit in panels}
+    if not panels:
+        return False
     heights = [len(names) for names in panels.values()]
     figure = new_figure(10.0, 1.2 + 0.75 * len(panels) + 0.2 * sum(heights) * max(2, len(audits)))
     axes_of = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -126,6 +128,7 @@ def plot_effects(audits: dict[str, dict[str, Any]], path: Path) -> None:
     handles, labels = axes_of[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(audits)), frameon=False)
     figure.savefig(path)
+    return True
 
 
 def plot_curves(audits: dict[str, dict[str, Any]], path: Path) -> bool:

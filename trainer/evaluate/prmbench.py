@@ -6,7 +6,7 @@ A kind without wrong steps (`multi_solutions`) has no negative F1 and so no PRMS
 
 `error_steps` are 1-based; the published file has some behind the last step. They are reported and, as in the authors'
 program, change nothing else: only steps that are there are compared. A kind's name is spelled as in the file
-(`redundency`). A solution without a score has every step called wrong, and is counted by reason.
+(`redundency`). A solution without a score is in no figure, as there, and is counted by reason.
 
 Shapes: as in `comparison`; K = 4: TP, FP, FN, TN, right steps being positive.
 """
@@ -136,6 +136,7 @@ def evaluate_prmbench(
             f"A step is called right from P(right) = {threshold:g} on.",
             f"{n_out} wrong steps in {sum(row.n_out_of_range > 0 for row in rows)} of {len(rows)} rows lie behind "
             "the last step and were passed over, as in the authors' program.",
+            "Solutions without a score are in no figure, as there; mind how many those are.",
             "Calling every step right reaches an F1 near 1 and a negative F1 of 0: a PRMScore near 0.5 is no skill.",
         ),
         settings={"threshold": threshold, "error_steps_out_of_range": n_out},
@@ -156,12 +157,12 @@ def _tally(model: Scorer, rows: list[ErrorRow], kinds: list[str], threshold: flo
         for index, row in enumerate(rows)
     )
     for row, scored in zip(rows, model.score(items), strict=True):
-        scores = scored.step_scores if scored.score is not None else (-1.0,) * len(row.steps)
         if scored.score is None:
             reasons[scored.reason or "unknown"] += 1
-        n_scored += scored.score is not None
+            continue
+        n_scored += 1
         cell = sums[groups[statement_hash(row.problem)], kinds.index(row.kind)]
-        for index, score in enumerate(scores):
+        for index, score in enumerate(scored.step_scores):
             called_right, is_right = score >= threshold, index not in row.wrong
             cell[(0 if is_right else 1) if called_right else (2 if is_right else 3)] += 1
     return Tally(sums, len(rows), n_scored, dict(reasons))
