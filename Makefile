@@ -16,7 +16,7 @@ WORKERS ?= 2
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test test-vllm check format bench bench-exports bench-generation bench-rollouts bench-annotator help clean
+.PHONY: demo app test test-vllm check format bench bench-exports bench-generation bench-rollouts bench-annotator bench-training bench-scoring help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -50,7 +50,7 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-exports bench-generation bench-rollouts bench-annotator  ## every benchmark
+bench: bench-exports bench-generation bench-rollouts bench-annotator  ## every benchmark that needs no data of yours
 
 bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
@@ -64,8 +64,22 @@ bench-rollouts: $(VENV)/.dev  ## first errors by rollouts, against the exact che
 bench-annotator: $(VENV)/.dev  ## checked arithmetic, against the step labels of published sets (ARGS=FOLDER)
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/annotator/arithmetic.py $(ARGS)
 
+bench-training: $(VENV)/.dev $(VENV)-trl-1.13/.ready $(VENV)-trl-1.16/.ready  ## training beside TRL and a plain loop (ARGS="DATA [--device cuda]")
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/training/throughput.py $(ARGS) \
+		--trl-prm $(VENV)-trl-1.13/bin/python --trl-reward $(VENV)-trl-1.16/bin/python
+
+bench-scoring: $(VENV)/.dev  ## 64 candidates of a problem, prefix-shared and one by one (ARGS="DATA [--device cuda]")
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/training/scoring.py $(ARGS)
+
+# TRL dropped its PRM trainer after 1.13: each trainer of it runs in an environment of its own.
+$(VENV)-trl-%/.ready: benchmarks/training/requirements-trl-%.txt constraints.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(VENV)-trl-$*
+	$(VENV)-trl-$*/bin/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) $$(grep '^torch==' constraints.txt)
+	$(VENV)-trl-$*/bin/python -m pip install -q -c constraints.txt -r $<
+	@touch $@
+
 clean:  ## remove what set-up and the demo made
-	rm -rf $(VENV) $(VLLM_VENV) node_modules $(DEMO)
+	rm -rf $(VENV) $(VENV)-trl-1.13 $(VENV)-trl-1.16 $(VLLM_VENV) node_modules $(DEMO)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "stepmark needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'

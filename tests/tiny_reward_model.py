@@ -44,7 +44,7 @@ def tiny_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE) -> Any:
     return tokenizer
 
 
-def save_tiny_lm(folder: Path, *, tied: bool = True, seed: int = 0) -> str:
+def save_tiny_lm(folder: Path, *, tied: bool = True, seed: int = 0, positions: int = 128) -> str:
     """Writes a random Llama of about 60,000 parameters and its tokenizer; returns the folder as a name."""
     tokenizer = tiny_tokenizer()
     torch.manual_seed(seed)
@@ -55,7 +55,7 @@ def save_tiny_lm(folder: Path, *, tied: bool = True, seed: int = 0) -> str:
             intermediate_size=96,
             num_hidden_layers=2,
             num_attention_heads=4,
-            max_position_embeddings=128,
+            max_position_embeddings=positions,
             tie_word_embeddings=tied,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -78,10 +78,14 @@ def write_split(data: Path, config: str, rows: list[dict[str, Any]], *, split: s
 def write_sums(data: Path, *, n: int, n_validation: int = 0, seed: int = 0) -> Path:
     """Writes PRM, ORM and preference sets about sums, where wrong results are 99: easy to tell."""
     rng = random.Random(seed)
+    drawn: set[str] = set()
     for split, n_problems in (("train", n), ("validation", n_validation)):
         rows: dict[str, list[dict[str, Any]]] = {"prm": [], "orm": [], "preference": []}
         for _ in range(n_problems):
             prompt, right, wrong = _sum_problem(rng)
+            while prompt in drawn:
+                prompt, right, wrong = _sum_problem(rng)
+            drawn.add(prompt)
             for segments, labels in ((right, [True] * len(right)), (wrong, [True, False])):
                 rows["prm"].append({"prompt": prompt, "completions": segments[: len(labels)], "labels": labels})
                 rows["orm"].append({"prompt": prompt, "completion": "\n\n".join(segments), "label": all(labels)})

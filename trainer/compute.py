@@ -64,12 +64,13 @@ def computed(data: TokenSet, batches: Iterable[Ints]) -> tuple[int, int]:
         own = int(data.own[members].sum())
         twice = (lengths[members].sum(axis=1) - data.own[members]).tolist() + overlaps
         n_tokens += own - sum(overlaps)
-        n_scores += int((lengths[members] * (lengths[members] + 1) // 2).sum()) - sum(n * (n + 1) // 2 for n in twice)
+        n_scores += int((lengths[members] * (lengths[members] + 1) // 2).sum())
+        n_scores -= sum(n * (n + 1) // 2 for n in twice)
     return n_tokens, n_scores
 
 
 def matrix_peak(device: torch.device) -> float:
-    """Measures how many floating-point operations a second matrix products reach: bf16 on a GPU, float32 elsewhere."""
+    """Measures the floating-point operations of matrix products a second: bf16 on a GPU, else float32."""
     is_gpu = device.type == "cuda"
     n = 8192 if is_gpu else 768
     a = torch.randn(n, n, device=device, dtype=torch.bfloat16 if is_gpu else torch.float32)
