@@ -25,6 +25,7 @@ from stepmark.progress import Progress, silent
 from .batches import TokenSet
 from .compute import computed, cost_of, in_words, matrix_peak
 from .loop import FitReport, FitSettings, fit, plan_steps
+from .lora import add_lora, merge_lora
 from .models import (
     Layout,
     RewardNet,
@@ -61,7 +62,7 @@ class TrainSettings:
     lr: float | None = None
     """Peak learning rate; 1e-3 below 5 M parameters, 2e-5 below 1 G, else 1e-5."""
     batch_tokens: int | None = None
-    """Tokens of the sequences of a micro-batch; 1,024 on a CPU, 16,384 on a GPU."""
+    """Tokens of the sequences of a micro-batch; 1,024 on a CPU, 16,384 on a GPU, 8,192 from 1 G parameters on."""
     share: bool = True
     """Whether solutions of a problem share the computation of what they begin with, chosen and rejected too."""
     accumulate: int = 1
@@ -99,6 +100,8 @@ class TrainSettings:
     """PRM: `causal-lm` or `token-classification`."""
     patience: int | None = None
     """Epochs without a lower validation loss after which the run ends, with its best weights; None: all epochs."""
+    lora_rank: int | None = None
+    """Train adapters of this rank and the head in full, the rest frozen (needs PEFT); the saved model is merged."""
     gradient_checkpointing: bool = False
     """Keep fewer activations and compute them again: about a third slower, far less memory."""
     compile: bool = False
@@ -175,7 +178,7 @@ def train_reward_model(
     fit_settings = FitSettings(
         epochs=settings.epochs,
         lr=settings.lr if settings.lr is not None else default_lr(size),
-        batch_tokens=settings.batch_tokens or (16_384 if device.type == "cuda" else 1024),
+        batch_tokens=settings.batch_tokens or default_batch_tokens(size, device),
         share=settings.share,
         accumulate=settings.accumulate,
         seed=settings.seed,
@@ -197,6 +200,8 @@ def train_reward_model(
         identity["config"] = config
     if settings.last_only:
         identity["last_only"] = True
+    if settings.lora_rank is not None:
+        identity["lora_rank"] = settings.lora_rank
     if kind == "prm":
         identity |= {
             "step_token": settings.step_token,
@@ -214,6 +219,9 @@ def train_reward_model(
     )
     net.to(device)
     form = net.find_form()
+    if settings.lora_rank is not None:
+        add_lora(net, settings.lora_rank)
+        net.to(device)
     if settings.gradient_checkpointing:
         net.model.activation_checkpointing_enable()
     if settings.compile:
@@ -237,6 +245,8 @@ def train_reward_model(
     if not processes.is_first:
         processes.wait()
         return json.loads((out / MANIFEST).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    if settings.lora_rank is not None:
+        merge_lora(net)
     layout = settings.layout or ("token-classification" if settings.own_head else default_layout(kind))
     save_net(net.to("cpu"), out, layout=layout)
     tokenizer.save_pretrained(out)
@@ -283,6 +293,18 @@ def default_lr(n: int) -> float:
     return 2e-5 if n < 1_000_000_000 else 1e-5
 
 
+def default_batch_tokens(n: int, device: torch.device) -> int:
+    """Returns the tokens of a micro-batch for a model of `n` parameters: what 80 GB hold on a GPU.
+
+    >>> gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    >>> default_batch_tokens(500_000_000, gpu), default_batch_tokens(1_700_000_000, gpu), default_batch_tokens(1, cpu)
+    (16384, 8192, 1024)
+    """
+    if device.type != "cuda":
+        return 1024
+    return 16_384 if n < 1_000_000_000 else 8192
+
+
 def _check_settings(settings: TrainSettings, kind: Kind) -> None:
     positive = {
         "--epochs": settings.epochs,
@@ -294,6 +316,7 @@ def _check_settings(settings: TrainSettings, kind: Kind) -> None:
         "--checkpoint-every": settings.checkpoint_every,
         "--log-every": settings.log_every,
         "--patience": settings.patience,
+        "--lora-rank": settings.lora_rank,
     }
     for flag, value in positive.items():
         if value is not None and not value > 0:

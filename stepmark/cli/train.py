@@ -33,7 +33,10 @@ class Training:
         typer.Option(help="Peak learning rate (default: 1e-3 below 5 M parameters, else 2e-5 or 1e-5)."),
     ] = None
     batch_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of a micro-batch (default: 1,024 on a CPU, 16,384 on a GPU).")
+        int | None,
+        typer.Option(
+            help="Tokens of a micro-batch (default: 1,024 on a CPU, 16,384 on a GPU, half for large models)."
+        ),
     ] = None
     share: Annotated[
         bool, typer.Option(help="Compute what solutions of a problem begin with once, its prompt and common steps.")
@@ -48,6 +51,9 @@ class Training:
     patience: Annotated[
         int | None,
         typer.Option(help="End after so many epochs without a lower validation loss; keep the best weights."),
+    ] = None
+    lora_rank: Annotated[
+        int | None, typer.Option(help="Train adapters of this rank and the head, the rest frozen (needs PEFT).")
     ] = None
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute activations again: slower, far less memory.")

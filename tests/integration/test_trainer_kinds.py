@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, AutoTokenizer
 
-from stepmark.errors import InputError
+from stepmark.errors import InputError, SettingsError
 from tests.tiny_reward_model import save_tiny_lm, write_split
 from trainer.batches import plan_batches
 from trainer.cloud import continue_with, write_critiques
 from trainer.loop import accumulate_gradients, with_references
+from trainer.lora import add_lora
 from trainer.models import build_net, load_tokenizer
 from trainer.objectives import Weights
 from trainer.render import CRITIQUE_OPENING, Renderer, encode_rows, label_token_ids
@@ -264,3 +266,25 @@ def test_a_model_of_the_first_stage_writes_critiques(base: str) -> None:
     found = continue_with(Path(base), n=2, max_tokens=4)(texts)
     assert [len(one) for one in found] == [2, 2]
     assert all(isinstance(text, str) for one in found for text in one)
+
+
+@pytest.mark.parametrize("kind", ["orm", "cloud"])
+def test_adapters_and_the_head_are_trained_and_merged(base: str, data: Path, tmp_path: Path, kind: Kind) -> None:
+    """The saved model is a plain one whose norms and embeddings are the base's, and whose layers have moved."""
+    pytest.importorskip("peft", reason="adapters need PEFT, an extra")
+    out = tmp_path / "out"
+    settings = TrainSettings(epochs=1, lora_rank=4, batch_tokens=512)
+    train_reward_model(kind, data=data, model=base, out=out, settings=settings)
+    before, after = load_file(Path(base) / "model.safetensors"), load_file(out / "model.safetensors")
+    assert not any("lora" in name for name in after)
+    for name in before:
+        is_moved = not torch.equal(before[name], after[name])
+        assert is_moved == ("_proj" in name), name
+    assert RewardModel.load(out).kind == kind
+
+
+def test_adapters_on_the_rows_of_the_language_model_are_refused(base: str) -> None:
+    tokenizer = load_tokenizer(base)
+    net = build_net(base, "prm", tokenizer, label_ids=label_token_ids(tokenizer, "+", "-"))
+    with pytest.raises(SettingsError, match="train a PRM with it under --own-head"):
+        add_lora(net, 4)
