@@ -178,7 +178,7 @@ class Renderer:
             return [self._critiqued(row.prompt, *side, tokens_of, margin=row.margin) for side in sides]
         if isinstance(row, CritiqueRow):
             return [self._critiqued(row.prompt, row.solution, row.critique, tokens_of, margin=None)]
-        if isinstance(row, OrmRow) and self.kind == "orm":
+        if isinstance(row, OrmRow) and self.kind in ("orm", "bt"):  # a single solution, to be scored by either
             tokens = [*prompt, *tokens_of[row.completion], *self._end]
             positions = list(range(len(tokens) - 1 if self._last_only else len(prompt), len(tokens)))
             return [ReadSequence(tokens, positions, [row.label] * len(positions))]
