@@ -47,8 +47,12 @@ def cost_of(net: RewardNet) -> Cost:
     return Cost(6 * weights, 12 * config.num_hidden_layers * config.num_attention_heads * head)
 
 
-def computed(data: TokenSet, batches: Iterable[Ints]) -> tuple[int, int]:
+def computed(data: TokenSet, batches: Iterable[Ints], *, share: bool = True) -> tuple[int, int]:
     """Returns the tokens that batches compute, shared ones once, and the pairs that attention cannot avoid."""
+    if not share:
+        alone = np.diff(data.token_starts).reshape(-1, data.group)
+        every = alone[np.concatenate(list(batches))]
+        return int(every.sum()), int((every * (every + 1) // 2).sum())
     rank = np.empty(len(data), np.int64)
     rank[data.order] = np.arange(len(data))
     lengths = np.diff(data.token_starts).reshape(-1, data.group)

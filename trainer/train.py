@@ -11,11 +11,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from stepmark import __version__
@@ -430,9 +429,10 @@ def _counted(name: str, split: _Split) -> str:
 
 def _floor(net: RewardNet, train: TokenSet, settings: FitSettings, peak: float) -> str:
     """Says what the run cannot be faster than."""
-    plan = plan_steps(train, settings, share=settings.share and net.shares)
-    batches = [batch for steps in plan for step in steps for batch in step]
-    n_computed, n_scores = computed(train, batches) if net.shares and settings.share else _alone(train, settings)
+    share = settings.share and net.shares
+    (steps,) = plan_steps(train, replace(settings, epochs=1), share=share)
+    n_computed, n_scores = computed(train, [batch for step in steps for batch in step], share=share)
+    n_computed, n_scores = n_computed * settings.epochs, n_scores * settings.epochs
     cost = cost_of(net)
     flops = cost.per_token * n_computed + cost.per_score * n_scores
     n_tokens = train.n_tokens() * settings.epochs
@@ -440,11 +440,6 @@ def _floor(net: RewardNet, train: TokenSet, settings: FitSettings, peak: float) 
         f"compute floor: {in_words(flops)} for {n_tokens:,} tokens ({n_computed:,} computed) at {in_words(peak)}/s, "
         f"the measured peak: {flops / peak:,.1f} s"
     )
-
-
-def _alone(train: TokenSet, settings: FitSettings) -> tuple[int, int]:
-    lengths = np.diff(train.token_starts)
-    return int(lengths.sum()) * settings.epochs, int((lengths * (lengths + 1) // 2).sum()) * settings.epochs
 
 
 def _report_json(report: FitReport, prepare_s: float, peak: float) -> dict[str, Any]:
