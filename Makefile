@@ -19,7 +19,7 @@ FULL ?=
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test test-vllm test-readers check format bench bench-exports bench-imports bench-generation bench-rollouts bench-annotator pictures help clean
+.PHONY: demo app test test-vllm test-readers check format bench bench-exports bench-imports bench-generation bench-rollouts bench-annotator bench-training bench-scoring pictures help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -62,7 +62,7 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-exports bench-imports bench-generation bench-rollouts bench-annotator  ## every benchmark
+bench: bench-exports bench-imports bench-generation bench-rollouts bench-annotator  ## every benchmark that needs no data of yours
 
 bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
@@ -84,8 +84,22 @@ bench-annotator: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## checked a
 pictures: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## the documentation's pictures of the app, drawn anew (ARGS="label dashboard")
 	PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.e2e.pictures docs/images $(ARGS)
 
+bench-training: $(VENV)/.dev $(VENV)-trl-1.13/.ready $(VENV)-trl-1.16/.ready  ## training beside TRL and a plain loop (ARGS="DATA [--device cuda]")
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/training/throughput.py $(ARGS) \
+		--trl-prm $(VENV)-trl-1.13/bin/python --trl-reward $(VENV)-trl-1.16/bin/python
+
+bench-scoring: $(VENV)/.dev  ## 64 candidates of a problem, prefix-shared and one by one (ARGS="DATA [--device cuda]")
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/training/scoring.py $(ARGS)
+
+# TRL dropped its PRM trainer after 1.13: each trainer of it runs in an environment of its own.
+$(VENV)-trl-%/.ready: benchmarks/training/requirements-trl-%.txt constraints.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(VENV)-trl-$*
+	$(VENV)-trl-$*/bin/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) $$(grep '^torch==' constraints.txt)
+	$(VENV)-trl-$*/bin/python -m pip install -q -c constraints.txt -r $<
+	@touch $@
+
 clean:  ## remove what set-up and the demo made
-	rm -rf $(VENV) $(VLLM_VENV) $(READERS_VENV) node_modules $(DEMO)
+	rm -rf $(VENV) $(VLLM_VENV) $(READERS_VENV) $(VENV)-trl-1.13 $(VENV)-trl-1.16 node_modules $(DEMO)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "stepmark needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'

@@ -84,10 +84,14 @@ def write_split(data: Path, config: str, rows: list[dict[str, Any]], *, split: s
 def write_sums(data: Path, *, n: int, n_validation: int = 0, seed: int = 0) -> Path:
     """Writes PRM, ORM and preference sets about sums, where wrong results are 99: easy to tell."""
     rng = random.Random(seed)
+    drawn: set[str] = set()
     for split, n_problems in (("train", n), ("validation", n_validation)):
         rows: dict[str, list[dict[str, Any]]] = {"prm": [], "orm": [], "preference": []}
         for _ in range(n_problems):
             prompt, right, wrong = _sum_problem(rng)
+            while prompt in drawn:
+                prompt, right, wrong = _sum_problem(rng)
+            drawn.add(prompt)
             for segments, labels in ((right, [True] * len(right)), (wrong, [True, False])):
                 rows["prm"].append({"prompt": prompt, "completions": segments[: len(labels)], "labels": labels})
                 rows["orm"].append({"prompt": prompt, "completion": "\n\n".join(segments), "label": all(labels)})

@@ -166,6 +166,7 @@ def use(model: Any) -> bool:
     return True
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _forward(
     module: Any,
     query: Tensor,

@@ -48,7 +48,7 @@ class ReadSequence(NamedTuple):
     positions: Sequence[int]
     """Indices into `tokens` at which a logit is read, ascending."""
     targets: Sequence[float]
-    """One for each position: the target, or the pair's margin."""
+    """One for each position: the target, the pair's margin, or the token that follows (exact below 16 million)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,10 @@ class TokenSet:
     """[n + 1] where the read positions of each sequence start, and the end."""
     group: int
     """Sequences in an item: 1, or 2 for pairs."""
+    labels: npt.NDArray[np.float32]
+    """[items] the outcome, for kinds that weigh a whole sequence."""
+    references: npt.NDArray[np.float32]
+    """[n] log-probability of each sequence's targets under the reference model; zeros where there is none."""
     problems: Ints
     """[items] number of the prompt each item belongs to; equal prompts have equal numbers."""
     order: Ints
@@ -100,9 +104,9 @@ class TokenSetBuilder:
         self._group = group
         self._tokens, self._positions, self._targets = array("i"), array("i"), array("f")
         self._token_starts, self._position_starts = array("q", [0]), array("q", [0])
-        self._problems = array("q")
+        self._problems, self._labels = array("q"), array("f")
 
-    def add(self, problem: int, *sequences: ReadSequence) -> None:
+    def add(self, problem: int, *sequences: ReadSequence, label: float = 0.0) -> None:
         """Adds one item of `group` sequences that belongs to the prompt numbered `problem`."""
         if len(sequences) != self._group:
             raise ValueError(f"an item has {self._group} sequences here, not {len(sequences)}")
@@ -113,6 +117,7 @@ class TokenSetBuilder:
             self._token_starts.append(len(self._tokens))
             self._position_starts.append(len(self._positions))
         self._problems.append(problem)
+        self._labels.append(label)
 
     def build(self) -> TokenSet:
         """Returns what was added so far."""
@@ -124,6 +129,8 @@ class TokenSetBuilder:
             targets=np.array(self._targets, np.float32),
             position_starts=np.array(self._position_starts, np.int64),
             group=self._group,
+            labels=np.array(self._labels, np.float32),
+            references=np.zeros(len(self._token_starts) - 1, np.float32),
             problems=np.array(self._problems, np.int64),
             order=none,
             overlap=none,
@@ -179,7 +186,13 @@ class Batch:
     reads: Tensor
     """[K] indices into the tokens, by item; a shared position is read once for each of its sequences."""
     targets: Tensor
-    """[K] targets (or margins)."""
+    """[K] targets (or margins, or tokens)."""
+    counts: list[int]
+    """How many of the reads each sequence has."""
+    labels: Tensor
+    """[items] outcomes."""
+    references: Tensor
+    """[sequences] log-probabilities under the reference model."""
     n_tokens: int
     """Tokens of the sequences: what they would be one by one."""
 
@@ -187,12 +200,11 @@ class Batch:
         """Copies the batch to a device."""
         if device.type == "cpu":
             return self
-        moved = (
-            t.pin_memory().to(device, non_blocking=True)
-            for t in (self.input_ids, self.depths, self.reads, self.targets)
-        )
-        input_ids, depths, reads, targets = moved
-        return Batch(input_ids, depths, self.segments.to(device), reads, targets, self.n_tokens)
+        moved = {
+            name: getattr(self, name).pin_memory().to(device, non_blocking=True)
+            for name in ("input_ids", "depths", "reads", "targets", "labels", "references")
+        }
+        return replace(self, segments=self.segments.to(device), **moved)
 
 
 def plan_batches(
@@ -312,6 +324,9 @@ def collate(data: TokenSet, items: Ints, *, share: bool = True, ragged: bool = F
         lay_out(lengths, paths, ragged=ragged),
         torch.from_numpy(np.concatenate(reads)),
         torch.from_numpy(np.concatenate(targets)),
+        (last - first).tolist(),
+        torch.from_numpy(data.labels[items]),
+        torch.from_numpy(data.references[numbers]),
         sum(map(len, sequences)),
     )
 

@@ -47,8 +47,12 @@ def cost_of(net: RewardNet) -> Cost:
     return Cost(6 * weights, 12 * config.num_hidden_layers * config.num_attention_heads * head)
 
 
-def computed(data: TokenSet, batches: Iterable[Ints]) -> tuple[int, int]:
+def computed(data: TokenSet, batches: Iterable[Ints], *, share: bool = True) -> tuple[int, int]:
     """Returns the tokens that batches compute, shared ones once, and the pairs that attention cannot avoid."""
+    if not share:
+        alone = np.diff(data.token_starts).reshape(-1, data.group)
+        every = alone[np.concatenate(list(batches))]
+        return int(every.sum()), int((every * (every + 1) // 2).sum())
     rank = np.empty(len(data), np.int64)
     rank[data.order] = np.arange(len(data))
     lengths = np.diff(data.token_starts).reshape(-1, data.group)
@@ -64,12 +68,13 @@ def computed(data: TokenSet, batches: Iterable[Ints]) -> tuple[int, int]:
         own = int(data.own[members].sum())
         twice = (lengths[members].sum(axis=1) - data.own[members]).tolist() + overlaps
         n_tokens += own - sum(overlaps)
-        n_scores += int((lengths[members] * (lengths[members] + 1) // 2).sum()) - sum(n * (n + 1) // 2 for n in twice)
+        n_scores += int((lengths[members] * (lengths[members] + 1) // 2).sum())
+        n_scores -= sum(n * (n + 1) // 2 for n in twice)
     return n_tokens, n_scores
 
 
 def matrix_peak(device: torch.device) -> float:
-    """Measures how many floating-point operations a second matrix products reach: bf16 on a GPU, float32 elsewhere."""
+    """Measures the floating-point operations of matrix products a second: bf16 on a GPU, else float32."""
     is_gpu = device.type == "cuda"
     n = 8192 if is_gpu else 768
     a = torch.randn(n, n, device=device, dtype=torch.bfloat16 if is_gpu else torch.float32)

@@ -8,12 +8,13 @@ trajectory. Nothing here reads rows or writes models: see `train.py`.
 
 import json
 import math
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from stepmark.progress import Progress, silent
 from .batches import Batch, Ints, TokenSet, plan_batches
 from .compute import cost_of
 from .evaluate.measures import auc, within_problem_auc
-from .losses import bradley_terry_loss, outcome_loss
 from .models import RewardNet
+from .objectives import NO_WEIGHTS, REFERRED, Weights, parts, sizes, sums
+from .parallel import ALONE, Processes
 
 EVALUATION_SHARE = 0.2
 """Tokens of an evaluation as a share of an epoch's. A forward pass costs a third of a training step, so an
@@ -64,8 +66,14 @@ class FitSettings:
     """Decay of the matrices; embeddings, heads and norms have none."""
     clip: float = 1.0
     """Largest norm of the gradient."""
-    centre: float = 0.01
+    centre: float = 0.0
     """Bradley-Terry: weight of the squared sum of a pair's rewards."""
+    beta: float = 0.05
+    """Implicit PRM and judge: scale of the log ratio to the reference."""
+    lm_weight: float = 1.0
+    """CLoud and judge: weight of the loss of writing."""
+    patience: int | None = None
+    """Epochs without a lower validation loss after which the run ends, with its best weights; None: all epochs."""
     log_every: int = 10
     """Steps between lines of the log."""
     checkpoint_every: int = 500
@@ -89,6 +97,8 @@ class FitReport:
     """Seconds of evaluation."""
     evaluations: list[Measures] = field(default_factory=list)
     """Measures on the validation split after each epoch."""
+    best_epoch: int | None = None
+    """0-based; where `patience` is set, the epoch whose weights are kept."""
 
 
 def lr_at(step: int, *, n_steps: int, peak: float, warmup_share: float) -> float:
@@ -114,27 +124,42 @@ def plan_steps(data: TokenSet, settings: FitSettings, *, share: bool) -> list[li
     return epochs
 
 
-def batch_losses(net: RewardNet, batch: Batch, *, centre: float) -> Tensor:
-    """Returns the losses of a batch: [K] one per target, or [K / 2] one per pair."""
-    logits = net(batch)
-    if net.kind != "bt":
-        return outcome_loss(logits, batch.targets)
-    return bradley_terry_loss(logits[0::2], logits[1::2], batch.targets[0::2], centre=centre)
+def accumulate_gradients(
+    net: RewardNet,
+    batches: Sequence[Batch],
+    *,
+    weights: Weights = NO_WEIGHTS,
+    n_targets: Sequence[int] | None = None,
+) -> Tensor:
+    """Adds the gradients of one optimizer step and returns its loss.
 
-
-def accumulate_gradients(net: RewardNet, batches: Sequence[Batch], *, centre: float = 0.0) -> Tensor:
-    """Adds the gradients of one optimizer step and returns its loss, the mean over the targets of all
-    batches.
+    Each part of the loss is the mean over its targets in all batches, or in `n_targets` of which these are some.
     """
-    per_item = 2 if net.kind == "bt" else 1
-    n_targets = sum(len(batch.targets) for batch in batches) // per_item
-    total = torch.zeros((), device=batches[0].input_ids.device)
+    counts = n_targets or sizes(net.kind, [count for batch in batches for count in batch.counts])
+    total = torch.zeros((), device=next(net.parameters()).device)
     for batch in batches:
         with _precision(batch.input_ids.device):
-            loss = batch_losses(net, batch, centre=centre).sum() / n_targets
-        loss.backward()  # type: ignore[no-untyped-call]
+            found = parts(net, batch, weights)
+            loss = sum(
+                (part.weight * part.losses.sum() / n for part, n in zip(found, counts, strict=True)), 0.0 * total
+            )
+        loss.backward()
         total += loss.detach()
     return total
+
+
+@torch.no_grad()
+def with_references(net: RewardNet, data: TokenSet, *, batch_tokens: int) -> TokenSet:
+    """Notes the log-probability of every sequence's targets under the network as it is now."""
+    was_training = net.training
+    net.eval()
+    references = np.zeros_like(data.references)
+    for items, logps in read_logits(net, data, np.arange(len(data)), batch_tokens=batch_tokens):
+        numbers = (items[:, None] * data.group + np.arange(data.group)).ravel()
+        counts = np.diff(data.position_starts)[numbers].tolist()
+        references[numbers] = sums(logps, counts).float().numpy()
+    net.train(was_training)
+    return replace(data, references=references)
 
 
 def fit(
@@ -146,6 +171,7 @@ def fit(
     out: Path,
     identity: dict[str, object],
     peak_flops: float | None = None,
+    processes: Processes = ALONE,
     resume: bool = False,
     progress: Progress = silent,
 ) -> FitReport:
@@ -159,6 +185,7 @@ def fit(
         out: an existing folder.
         identity: what else a checkpoint must agree with to be continued (kind, data, base model).
         peak_flops: what the device can do in a second; the log then says which share of it is reached.
+        processes: those that share the run; the first one writes.
         resume: continue from `checkpoint.pt`, where there is one.
         progress: told the tokens done and to do, with loss and rate, a few times a second.
 
@@ -167,25 +194,33 @@ def fit(
         JobError: the loss is not finite any more, or the run was interrupted (after a checkpoint was
             written).
     """
-    run = _Run(net, train, settings, out=out, identity=identity, peak_flops=peak_flops)
+    if net.kind in REFERRED:
+        train = with_references(net, train, batch_tokens=settings.batch_tokens)
+        if validation is not None and len(validation):
+            validation = with_references(net, validation, batch_tokens=settings.batch_tokens)
+    run = _Run(net, train, settings, out=out, identity=identity, peak_flops=peak_flops, processes=processes)
     if resume:
         run.restore()
-    run.truncate_log()
+    processes.wait()
+    if processes.is_first:
+        run.truncate_log()
     evaluator = None if validation is None or not len(validation) else _sample(validation, train, settings.seed)
     shown_at = 0.0
-    with run.log_path.open("a", encoding="utf-8") as log, _interrupts() as interrupted:
-        while run.step < run.n_steps:
-            run.take_step()
+    log_path = run.log_path if processes.is_first else Path(os.devnull)
+    with log_path.open("a", encoding="utf-8") as log, _interrupts() as interrupted:
+        while run.step < run.n_steps and not run.is_out_of_patience():
+            is_interrupted = run.take_step(is_interrupted=interrupted.is_set())
             is_last_of_epoch = run.step in run.epoch_ends
             if run.step % settings.log_every == 0 or run.step == run.n_steps:
                 _write_line(log, run.log_line())
             if is_last_of_epoch and validation is not None and evaluator is not None:
                 _write_line(log, run.evaluate(validation, evaluator))
+                run.keep_best()
             now = time.perf_counter()
             if now - shown_at > SHOW_EVERY_S or run.step == run.n_steps:
                 run.show(progress)
                 shown_at = now
-            if interrupted.is_set():
+            if is_interrupted or (processes.n == 1 and interrupted.is_set()):
                 run.save()
                 raise JobError(
                     f"interrupted after step {run.step} of {run.n_steps}; the checkpoint is written, "
@@ -193,6 +228,9 @@ def fit(
                 )
             if is_last_of_epoch or run.step % settings.checkpoint_every == 0:
                 run.save()
+            if is_last_of_epoch and run.is_out_of_patience():
+                break
+    run.take_best()
     return run.report
 
 
@@ -208,9 +246,14 @@ class _Run:
         out: Path,
         identity: dict[str, object],
         peak_flops: float | None,
+        processes: Processes,
     ) -> None:
+        processes.check(settings.accumulate)
+        self.processes = processes
         self.net, self.train, self.settings = net, train, settings
-        self.log_path, self.checkpoint_path = out / "log.jsonl", out / "checkpoint.pt"
+        self.log_path, self.checkpoint_path, self.best_path = (
+            out / name for name in ("log.jsonl", "checkpoint.pt", "best.pt")
+        )
         self.identity = {**identity, **asdict(settings)}
         self.share = settings.share and net.shares
         epochs = plan_steps(train, settings, share=self.share)
@@ -227,30 +270,48 @@ class _Run:
         self._norm = torch.zeros((), device=self.device)
         self._n_summed = 0
         self._shown_loss = math.nan
+        self._weights = Weights(settings.centre, settings.beta, settings.lm_weight)
         self._cost, self._peak_flops = cost_of(net), peak_flops
         self._started_with = (0, 0.0, 0.0)
         torch.manual_seed(settings.seed)
         net.train()
 
-    def take_step(self) -> None:
-        """Runs one optimizer step."""
+    def take_step(self, *, is_interrupted: bool) -> bool:
+        """Runs one optimizer step; tells whether any process was interrupted before it."""
         started = time.perf_counter()
         _, items = self.steps[self.step]
-        batches = [self._batch(part) for part in items]
+        batches = [self._batch(part) for part in items[self.processes.rank :: self.processes.n]]
         lr = lr_at(self.step, n_steps=self.n_steps, peak=self.settings.lr, warmup_share=self.settings.warmup_share)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self._loss_sum += accumulate_gradients(self.net, batches, centre=self.settings.centre)
+        every = np.concatenate(items)
+        numbers = (every[:, None] * self.train.group + np.arange(self.train.group)).ravel()
+        counts = np.diff(self.train.position_starts)[numbers].tolist()
+        loss = accumulate_gradients(self.net, batches, weights=self._weights, n_targets=sizes(self.net.kind, counts))
+        if self.processes.n > 1:
+            note = torch.stack([loss, torch.full_like(loss, float(is_interrupted))])
+            self.processes.sum([note, *self._gradients()])
+            loss, is_interrupted = note[0], bool(note[1] > 0)
+        self._loss_sum += loss
         self._norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._n_summed += 1
         self.step += 1
         self.report.n_steps = self.step
-        self.report.n_tokens += sum(batch.n_tokens for batch in batches)
-        self.report.n_computed += sum(self.net.n_positions(batch) for batch in batches)
-        self.report.flops += sum(self._cost.of(batch) for batch in batches)
+        n = self.processes.n  # the others' batches are taken to be like ours
+        self.report.n_tokens += int(np.diff(self.train.token_starts)[numbers].sum())
+        self.report.n_computed += n * sum(self.net.n_positions(batch) for batch in batches)
+        self.report.flops += n * sum(self._cost.of(batch) for batch in batches)
         self.report.train_s += time.perf_counter() - started
+        return is_interrupted and n > 1
+
+    def _gradients(self) -> Iterator[Tensor]:
+        """Yields the gradient of each trained parameter, zeros where this process has none."""
+        for parameter in self._trained():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            yield parameter.grad
 
     def _batch(self, items: Ints) -> Batch:
         return self.net.collate(self.train, items, share=self.share).to(self.device)
@@ -278,10 +339,36 @@ class _Run:
     def evaluate(self, validation: TokenSet, items: Ints) -> dict[str, Any]:
         """Measures the validation sample and returns the line of the log."""
         started = time.perf_counter()
-        measures = evaluate(self.net, validation, items, batch_tokens=self.settings.batch_tokens)
+        measures = evaluate(
+            self.net, validation, items, batch_tokens=self.settings.batch_tokens, beta=self.settings.beta
+        )
         self.report.evaluations.append(measures)
         self.report.evaluation_s += time.perf_counter() - started
         return {"step": self.step, "epoch": self.steps[self.step - 1][0], "validation": measures}
+
+    def keep_best(self) -> None:
+        """Writes the weights beside the checkpoint where they are the best so far."""
+        losses = [measures["loss"] for measures in self.report.evaluations]
+        best = min(range(len(losses)), key=lambda epoch: math.inf if losses[epoch] is None else losses[epoch])
+        if self.settings.patience is None or best != len(losses) - 1:
+            return
+        self.report.best_epoch = best
+        if not self.processes.is_first:
+            return
+        partial = self.best_path.with_suffix(".partial")
+        torch.save(self.net.state_dict(), partial)
+        partial.replace(self.best_path)
+
+    def is_out_of_patience(self) -> bool:
+        """Tells whether the validation loss has not become lower for `patience` epochs."""
+        patience, best = self.settings.patience, self.report.best_epoch
+        return patience is not None and best is not None and len(self.report.evaluations) - 1 - best >= patience
+
+    def take_best(self) -> None:
+        """Puts the best weights into the network at the end of a run that kept them."""
+        self.processes.wait()
+        if self.report.best_epoch is not None and self.best_path.exists():
+            self.net.load_state_dict(torch.load(self.best_path, map_location=self.device, weights_only=True))
 
     def speed(self) -> dict[str, float]:
         """Returns how fast this process trains since it took the run up, and how much of the device it uses.
@@ -296,7 +383,7 @@ class _Run:
             "useful_share": round(self.report.n_tokens / max(1, self.report.n_computed), 3),
         }
         if self._peak_flops is not None:
-            speed["mfu"] = round((self.report.flops - flops) / seconds / self._peak_flops, 4)
+            speed["mfu"] = round((self.report.flops - flops) / seconds / self._peak_flops / self.processes.n, 4)
         return speed
 
     def show(self, progress: Progress) -> None:
@@ -322,6 +409,8 @@ class _Run:
         more.
         """
         self._finite_loss_sum()
+        if not self.processes.is_first:
+            return
         state = {
             "identity": self.identity,
             "step": self.step,
@@ -391,7 +480,7 @@ def read_logits(
         yield batch, logits.double().cpu()
 
 
-def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int) -> Measures:
+def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, beta: float = 0.05) -> Measures:
     """Measures a reward model on some items of a set; what each key means stands in `_measures_*` below."""
     was_training = net.training
     net.eval()
@@ -405,12 +494,35 @@ def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int) 
     first = data.position_starts[items * data.group]
     last = data.position_starts[(items + 1) * data.group]
     targets_of = [data.targets[a:b].astype(float) for a, b in zip(first, last, strict=True)]
-    if net.kind == "bt":
+    labels, references = (
+        data.labels[items].astype(float),
+        data.references.reshape(-1, data.group)[items].astype(float),
+    )
+    first_counts = np.diff(data.position_starts)[items * data.group].tolist()
+    if net.kind in ("bt", "critique-rm"):
         measures = _measures_of_pairs(logits_of, targets_of)
     elif net.kind == "prm":
         measures = _measures_of_steps(logits_of, targets_of)
-    else:
+    elif net.kind == "orm":
         measures = _measures_of_solutions(logits_of, targets_of, data.problems[items])
+    elif net.kind == "sft":
+        measures = _measures_of_texts(logits_of)
+    elif net.kind == "implicit-prm":
+        totals = [np.array([beta * (z.sum() - r[0])]) for z, r in zip(logits_of, references, strict=True)]
+        measures = _measures_of_solutions(totals, labels[:, None], data.problems[items])
+    else:
+        sides = [(z[:n], z[n:]) for z, n in zip(logits_of, first_counts, strict=True)]
+        if net.kind == "cloud":
+            rewards = [np.array([c[-1], r[-1]]) for c, r in sides]
+            written = [np.concatenate([c[:-1], r[:-1]]) for c, r in sides]
+            margins = [t[-1:] for t in targets_of]
+        else:
+            rewards = [
+                np.array([c.sum() - a, r.sum() - b]) * beta for (c, r), (a, b) in zip(sides, references, strict=True)
+            ]
+            written = [c for c, _ in sides]
+            margins = [np.zeros(1)] * len(sides)
+        measures = _measures_of_pairs(rewards, margins) | {"text_loss": _measures_of_texts(written)["loss"]}
     return {key: None if value is None or math.isnan(value) else value for key, value in measures.items()}
 
 
@@ -466,6 +578,11 @@ def _measures_of_solutions(logits_of: list[Any], targets_of: list[Any], problems
     }
 
 
+def _measures_of_texts(logps_of: list[Any]) -> Measures:
+    """`loss` of writing, per token."""
+    return {"loss": float(-np.concatenate(logps_of).mean()), "n": float(len(logps_of))}
+
+
 def _measures_of_pairs(logits_of: list[Any], targets_of: list[Any]) -> Measures:
     """`accuracy`: chosen strictly above rejected; `loss` without the centring term; `mean_lead` of the
     chosen.
@@ -496,7 +613,8 @@ def _parameter_groups(net: RewardNet, weight_decay: float) -> list[dict[str, Any
     not.
     """
     outside = {id(net.model.get_input_embeddings().weight), id(net.rows)}
-    outside |= {id(p) for p in net.model.score.parameters()} if hasattr(net.model, "score") else set()
+    heads = [head for head in (getattr(net.model, "score", None), getattr(net, "head", None)) if head is not None]
+    outside |= {id(p) for head in heads for p in head.parameters()}
     trained = [p for p in net.parameters() if p.requires_grad]
     decays = [p for p in trained if p.dim() >= 2 and id(p) not in outside]
     chosen = {id(p) for p in decays}

@@ -60,3 +60,24 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor, margins: Tensor, *, cen
     """
     losses = -F.logsigmoid(chosen - rejected - margins)
     return losses if centre == 0.0 else losses + centre * (chosen + rejected) ** 2
+
+
+def preference_loss(chosen: Tensor, rejected: Tensor, *, beta: float) -> Tensor:
+    """Direct preference optimisation of log ratios to a reference (Rafailov et al. 2023, eq. 7).
+
+    -log sigmoid(beta (l_c - l_r)), where l = log pi(text) / pi_ref(text). Before the first step all ratios are 0 and
+    the loss is log 2. With beta = 0.1, l_c = 10 and l_r = 0: -log sigmoid(1) = 0.3133.
+
+    >>> import torch
+    >>> round(preference_loss(torch.tensor([10.0]), torch.tensor([0.0]), beta=0.1).item(), 4)
+    0.3133
+
+    Args:
+        chosen: [B] log ratios of the preferred texts.
+        rejected: [B] log ratios of the others.
+        beta: how far the model may move from the reference for a preference; smaller is further.
+
+    Returns:
+        [B] losses.
+    """
+    return -F.logsigmoid(beta * (chosen - rejected))

@@ -5,15 +5,19 @@ to the hidden states of the label positions only; the full [B, T, V] logits neve
 causal LM it is (`AutoModelForCausalLM`), or as a token classifier whose `score.weight` is the two rows ('+'
 first), which vLLM serves with pooling type STEP.
 
-ORM and Bradley-Terry: `AutoModelForSequenceClassification` with one label, because that is what Transformers
-and vLLM load and serve with nothing of ours installed. The head starts as the difference of the '+' and '-'
-rows, so an untrained ORM gives exactly the two-row probability. vLLM puts a sigmoid behind one label unless
-`problem_type` is "regression": right for the ORM, whose score is P(correct), wrong for Bradley-Terry, whose
-score is any real number. So the ORM has no problem type and Bradley-Terry has "regression".
+ORM and Bradley-Terry (with a critique or without): `AutoModelForSequenceClassification` with one label, because
+that is what Transformers and vLLM load and serve with nothing of ours installed. The head starts as the difference
+of the '+' and '-' rows, so an untrained ORM gives exactly the two-row probability. vLLM puts a sigmoid behind one
+label unless `problem_type` is "regression": right for the ORM, whose score is P(correct), wrong for Bradley-Terry,
+whose score is any real number. So the ORM has no problem type and Bradley-Terry has "regression".
+
+Texts to write (`sft`, `judge`, `implicit-prm`): a causal LM, whose log-probabilities are computed for the tokens
+that count only, a thousand at a time. CLoud: the same with a second head, Linear-tanh-Linear, that gives the reward
+after the critique; that head stands beside the LM in `reward_head.safetensors`.
 
 Bodies run on batches without padding, see `attention.py`; one whose attention cannot be replaced runs on rows
-padded on the right, without a mask, since under causal attention no real token sees what follows it. Which it is, is
-found out by comparing with the model's own logits. Shapes: `B` sequences, `T` tokens, `D` hidden size, `K` read
+padded on the right, without a mask, since under causal attention no real token sees what follows it. Which it is,
+is found out by comparing with the model's own hidden states. Shapes: `T` tokens, `D` hidden size, `K` read
 positions, `V` vocabulary.
 """
 
@@ -30,6 +34,7 @@ from torch import Tensor, nn
 from stepmark.errors import SettingsError
 
 from .batches import Batch, Ints, ReadSequence, TokenSet, TokenSetBuilder, collate
+from .objectives import WRITTEN, last_reads
 from .rows import Kind
 
 Layout = Literal["causal-lm", "token-classification", "sequence-classification"]
@@ -98,6 +103,11 @@ class RewardNet(nn.Module):
         if self.form != "padded":
             return len(batch.input_ids)
         return sum(block.queries.numel() for block in batch.segments.blocks)
+
+    def compile_layers(self) -> None:
+        """Compiles each layer of the body; attention stays as it is."""
+        for layer in self.model.base_model.layers:
+            layer.compile(dynamic=True)
 
     @property
     def shares(self) -> bool:
@@ -212,6 +222,77 @@ class RewardNet(nn.Module):
         return torch.tensor([ids[(7 * i + i // 5) % len(ids)] for i in range(n)], device=self.model.device)
 
 
+class LanguageNet(RewardNet):
+    """A causal LM of which the log-probabilities of given tokens are read."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns the log-probabilities [K] of the batch's targets."""
+        return self.log_probabilities(batch)
+
+    def log_probabilities(self, batch: Batch) -> Tensor:
+        """Returns log p(target) at each read position: [K], in float32."""
+        return self.log_probabilities_at(self.hidden(batch).index_select(0, batch.reads), batch.targets)
+
+    def log_probabilities_at(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Returns log p(target) of hidden states [K, D]; [K, V] logits never exist at once, nor are they kept."""
+        from torch.utils.checkpoint import checkpoint
+
+        parts = zip(hidden.split(_AT_ONCE), targets.long().split(_AT_ONCE), strict=True)
+        found = [checkpoint(self._log_probabilities, *part, use_reentrant=False) for part in parts]
+        return torch.cat(found)
+
+    def _log_probabilities(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        logits = self.model.get_output_embeddings()(hidden)
+        return -nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+
+    def direction(self) -> Tensor:
+        """Has none: a language model gives no reward by itself."""
+        raise TypeError(f"{self.kind} reads no reward from a single position")
+
+    @torch.no_grad()
+    def check_exact(self) -> None:
+        """Compares with the model's own logits, which must be the head's product with the hidden states."""
+        self.model.set_attn_implementation(self._usual_attention)
+        was_training = self.training
+        self.eval()
+        input_ids = self._some_tokens(8)[None]
+        hidden = self.model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+        ours = self.model.get_output_embeddings()(hidden)
+        theirs = self.model(input_ids=input_ids).logits
+        self.train(was_training)
+        if not torch.allclose(ours, theirs, atol=1e-4, rtol=1e-3):
+            raise SettingsError(
+                f"{type(self.model).__name__} does not compute its logits as a plain product with the head; "
+                "this architecture is not supported."
+            )
+
+
+class CloudNet(LanguageNet):
+    """A causal LM that writes a critique, and a head that gives the reward behind it (CLoud, Ankner et al. 2024)."""
+
+    def __init__(self, model: Any, kind: Kind) -> None:
+        """Puts a new head on the LM: Linear, tanh, Linear."""
+        super().__init__(model, kind)
+        size = model.get_input_embeddings().weight.shape[1]
+        self.head = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns [K]: the reward at the last read position of each sequence, log-probabilities at the others."""
+        hidden = self.hidden(batch).index_select(0, batch.reads)
+        is_reward = last_reads(batch)
+        values = torch.zeros(len(hidden), device=hidden.device)
+        values[is_reward] = self.rewards(hidden[is_reward])
+        if not bool(is_reward.all()):
+            values[~is_reward] = self.log_probabilities_at(hidden[~is_reward], batch.targets[~is_reward])
+        return values
+
+    def rewards(self, hidden: Tensor) -> Tensor:
+        """Returns the rewards of hidden states: [K, D] to [K], in float32."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            out: Tensor = self.head(hidden.float())[:, 0]
+        return out
+
+
 def load_tokenizer(path: str) -> Any:
     """Loads a tokenizer that pads on the right with a token of its own.
 
@@ -238,12 +319,35 @@ def add_special_token(tokenizer: Any, token: str) -> None:
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False)], special_tokens=True)
 
 
-def build_net(base: str, kind: Kind, tokenizer: Any, *, label_ids: tuple[int, int] | None) -> RewardNet:
+HEAD = "reward_head.safetensors"
+"""CLoud's second head, beside the LM."""
+
+_AT_ONCE = 1024
+"""Positions whose logits over the vocabulary exist at a time."""
+
+
+CLASSIFIERS: frozenset[Kind] = frozenset({"orm", "bt", "critique-rm"})
+"""Kinds that are sequence classifiers with one label."""
+
+
+def _net(model: Any, kind: Kind, *, label_ids: tuple[int, int] | None, own_head: bool) -> RewardNet:
+    if kind == "cloud":
+        return CloudNet(model, kind)
+    if kind in WRITTEN:
+        return LanguageNet(model, kind)
+    if kind == "prm" and own_head:
+        return _TokenClassifierNet(model, kind)
+    return RewardNet(model, kind, label_ids=label_ids if kind == "prm" else None)
+
+
+def build_net(
+    base: str, kind: Kind, tokenizer: Any, *, label_ids: tuple[int, int] | None, own_head: bool = False
+) -> RewardNet:
     """Loads a base model in float32 and gives it the head of `kind`.
 
     A base that is a causal LM gets the head described above (zeros where `label_ids` is None); one that is
-    already a sequence classifier with one label keeps its head. New tokens of the tokenizer get the mean
-    embedding.
+    already a sequence classifier with one label keeps its head. With `own_head` a PRM is a token classifier from the
+    beginning, with two rows of its own. New tokens of the tokenizer get the mean embedding.
 
     Raises:
         SettingsError: the base cannot be loaded or has no use for this kind.
@@ -256,8 +360,8 @@ def build_net(base: str, kind: Kind, tokenizer: Any, *, label_ids: tuple[int, in
         except (OSError, ValueError) as err:
             raise SettingsError(f"no model could be loaded from {base!r}: {err}") from err
         is_classifier = any("ForSequenceClassification" in name for name in config.architectures or [])
-        if is_classifier and kind == "prm":
-            raise SettingsError(f"{base!r} is a sequence classifier; a process reward model needs a causal LM.")
+        if is_classifier and kind not in CLASSIFIERS:
+            raise SettingsError(f"{base!r} is a sequence classifier; {kind} needs a causal LM.")
         if is_classifier:
             model = _pretrained("AutoModelForSequenceClassification", base)
             _fit_vocabulary(model, tokenizer)
@@ -266,27 +370,33 @@ def build_net(base: str, kind: Kind, tokenizer: Any, *, label_ids: tuple[int, in
         else:
             model = _pretrained("AutoModelForCausalLM", base)
             _fit_vocabulary(model, tokenizer)
-            if kind != "prm":
+            if kind in CLASSIFIERS:
                 model = _classifier_from_lm(model, label_ids)
+            elif kind == "prm" and own_head:
+                model = _token_classifier(model, _two_rows(model, label_ids))
         model.config.pad_token_id = tokenizer.pad_token_id
-        if kind != "prm":
-            model.config.problem_type = "regression" if kind == "bt" else None
-    net = RewardNet(model, kind, label_ids=label_ids if kind == "prm" else None)
+        if kind in CLASSIFIERS:
+            model.config.problem_type = None if kind == "orm" else "regression"
+    net = _net(model, kind, label_ids=label_ids, own_head=own_head)
     net.check_exact()
     net.find_form()
     return net
 
 
 def load_net(path: Path, kind: Kind, layout: Layout, *, label_ids: tuple[int, int] | None) -> RewardNet:
-    """Loads a checkpoint that `save_net` wrote, for scoring."""
+    """Loads a checkpoint that `save_net` wrote; its batches are padded until `find_form` is asked."""
     with _quiet_transformers():
         if layout == "causal-lm":
-            net = RewardNet(_pretrained("AutoModelForCausalLM", str(path)), kind, label_ids=label_ids)
+            model = _pretrained("AutoModelForCausalLM", str(path))
+            net = _net(model, kind, label_ids=label_ids, own_head=False)
+            if isinstance(net, CloudNet):
+                from safetensors.torch import load_file
+
+                net.head.load_state_dict(load_file(path / HEAD))
         elif layout == "sequence-classification":
             net = RewardNet(_pretrained("AutoModelForSequenceClassification", str(path)), kind)
         else:
             net = _TokenClassifierNet(_pretrained("AutoModelForTokenClassification", str(path)), kind)
-    net.find_form()
     return net
 
 
@@ -297,25 +407,33 @@ class _TokenClassifierNet(RewardNet):
         weight: Tensor = self.model.score.weight
         return weight[0] - weight[1]
 
+    @torch.no_grad()
+    def check_exact(self) -> None:
+        """Has nothing to compare with: its logits are the product with the head by construction."""
+
 
 def save_net(net: RewardNet, path: Path, *, layout: Layout) -> None:
     """Writes the weights and the configuration in float32, loadable by plain Transformers."""
     net.write_rows_back()
     model = net.model
     with _quiet_transformers():
-        if layout == "token-classification":
-            model = _token_classifier(net)
+        if layout == "token-classification" and not isinstance(net, _TokenClassifierNet):
+            model = _token_classifier(model, net.label_rows().detach())
         model.save_pretrained(path)
+    if isinstance(net, CloudNet):
+        from safetensors.torch import save_file
+
+        save_file({name: weight.contiguous() for name, weight in net.head.state_dict().items()}, path / HEAD)
 
 
 def default_layout(kind: Kind) -> Layout:
     """Returns how a reward model of this kind is saved unless asked otherwise."""
-    return "causal-lm" if kind == "prm" else "sequence-classification"
+    return "sequence-classification" if kind in CLASSIFIERS else "causal-lm"
 
 
 def n_parameters(net: RewardNet) -> int:
     """Counts the parameters of the model once each (tied ones are one)."""
-    return sum(parameter.numel() for parameter in net.model.parameters())
+    return sum(parameter.numel() for name, parameter in net.named_parameters() if name != "rows")
 
 
 def _classifier_from_lm(lm: Any, label_ids: tuple[int, int] | None) -> Any:
@@ -338,18 +456,24 @@ def _classifier_from_lm(lm: Any, label_ids: tuple[int, int] | None) -> Any:
     return model
 
 
-def _token_classifier(net: RewardNet) -> Any:
+def _two_rows(lm: Any, label_ids: tuple[int, int] | None) -> Tensor:
+    """[2, D] the rows that a token classifier starts with: those of the two labels, zeros without labels."""
+    weight: Tensor = lm.get_output_embeddings().weight.detach()
+    return torch.zeros_like(weight[:2]) if label_ids is None else weight[list(label_ids)]
+
+
+def _token_classifier(lm: Any, rows: Tensor) -> Any:
     from transformers import AutoModelForTokenClassification
 
-    config = copy.deepcopy(net.model.config)
+    config = copy.deepcopy(lm.config)
     config.num_labels = 2
     config.id2label, config.label2id = {0: "+", 1: "-"}, {"+": 0, "-": 1}
     config.token_classification_bias = False
     config.architectures = None
     with torch.device("meta"):
         model = AutoModelForTokenClassification.from_config(config)  # type: ignore[no-untyped-call]
-    setattr(model, model.base_model_prefix, net.model.base_model)
-    rows = net.label_rows().detach()
+    setattr(model, model.base_model_prefix, lm.base_model)
+    model.dropout = nn.Identity()  # there is none in the reward models of other kinds either
     model.score = nn.Linear(rows.shape[1], 2, bias=False)
     with torch.no_grad():
         model.score.weight.copy_(rows)

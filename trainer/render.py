@@ -1,9 +1,10 @@
 """Renders rows as token sequences whose label positions are known by construction.
 
 PRM: prompt, then for each segment its tokens, the step token, and the separator's tokens (not after the
-last). ORM and Bradley-Terry: prompt, the solution's tokens, the end token. Segments are tokenised on their
-own, so that the same solution gives the same tokens in training and in scoring, and a position is an index
-that was counted, never a token that was searched for.
+last). ORM, Bradley-Terry and texts to write: prompt, the text's tokens, the end token. With a critique: the
+prompt, the solution and the critique as the three turns of CLoud. Segments are tokenised on their own, so that
+the same solution gives the same tokens in training and in scoring, and a position is an index that was counted,
+never a token that was searched for.
 
 A model's text can contain `<|prm_label|>` or another special token literally (4 of 8,000 samples did). Such a
 literal is broken apart with a space after its first character (one of a single character is removed) and
@@ -19,13 +20,34 @@ from itertools import islice
 from typing import Any
 
 from stepmark.errors import InputError, SettingsError
+from stepmark.problems import family_hash
 from stepmark.steps import SEPARATOR
 
 from .batches import ReadSequence, TokenSet, TokenSetBuilder
-from .rows import Kind, OrmRow, PairRow, PrmRow, Prompt, Row
+from .objectives import PAIRED
+from .rows import (
+    CritiquedPairRow,
+    CritiqueRow,
+    Kind,
+    OrmRow,
+    PairRow,
+    PrmRow,
+    Prompt,
+    Row,
+    SegmentedRow,
+    Unusable,
+)
 
 TOO_LONG = "longer than max_length"
 """Why a row was dropped: it has more tokens than the model is trained on. It is never cut."""
+
+CRITIQUE_OPENING = (
+    "The following is a break down on the correctness and usefulness of the assistant's response to my question: "
+)
+"""What a critique stands behind, in a turn of the user (CLoud, Ankner et al. 2024)."""
+
+_MARK = "\ue000critique\ue001"
+"""Stands for the critique while a chat template renders the turns around it."""
 
 _WINDOW = 1024
 """Rows tokenised at a time."""
@@ -44,6 +66,10 @@ class RowCounts:
     """Rows that became items."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Rows left out, by reason."""
+    longest: int = 0
+    """Tokens of the longest row that was left out for its length."""
+    families: dict[bytes, str] = field(default_factory=dict)
+    """Family (the words, whatever the numbers) of each prompt kept, by the prompt's hash."""
     n_special_literals: int = 0
     """Special tokens that stood literally in a text and were broken apart."""
 
@@ -60,13 +86,16 @@ class RowCounts:
 class Renderer:
     """Turns prompts and solutions into tokens, one way for training and scoring."""
 
-    def __init__(self, tokenizer: Any, kind: Kind, *, step_token: str | None = None) -> None:
+    def __init__(self, tokenizer: Any, kind: Kind, *, step_token: str | None = None, last_only: bool = False) -> None:
         """Takes a Transformers tokenizer; a PRM also needs the step token, which must be a single token.
+
+        With `last_only` an ORM learns at the last token alone, not at every token of the solution.
 
         Raises:
             SettingsError: the step token is missing or is not one token of this tokenizer.
         """
         self.kind = kind
+        self._last_only = last_only
         self._tokenizer = tokenizer
         self._prompts: dict[Prompt, list[int]] = {}
         self.n_special_literals = 0
@@ -142,13 +171,70 @@ class Renderer:
                 tokens += tokens_of[segment]
                 positions.append(len(tokens))
                 tokens.append(self._step_id)
-            return [ReadSequence(tokens, positions, row.labels)]
-        if isinstance(row, OrmRow):
+            labelled = [(p, t) for p, t in zip(positions, row.labels, strict=True) if t is not None]
+            return [ReadSequence(tokens, [p for p, _ in labelled], [t for _, t in labelled])]
+        if isinstance(row, CritiquedPairRow):
+            sides = ((row.chosen, row.chosen_critique), (row.rejected, row.rejected_critique))
+            return [self._critiqued(row.prompt, *side, tokens_of, margin=row.margin) for side in sides]
+        if isinstance(row, CritiqueRow):
+            return [self._critiqued(row.prompt, row.solution, row.critique, tokens_of, margin=None)]
+        if isinstance(row, OrmRow) and self.kind in ("orm", "bt"):  # a single solution, to be scored by either
             tokens = [*prompt, *tokens_of[row.completion], *self._end]
-            positions = list(range(len(prompt), len(tokens)))
+            positions = list(range(len(tokens) - 1 if self._last_only else len(prompt), len(tokens)))
             return [ReadSequence(tokens, positions, [row.label] * len(positions))]
-        whole = ([*prompt, *tokens_of[text], *self._end] for text in (row.chosen, row.rejected))
-        return [ReadSequence(tokens, [len(tokens) - 1], [row.margin]) for tokens in whole]
+        if isinstance(row, PairRow) and self.kind == "bt":
+            whole = ([*prompt, *tokens_of[text], *self._end] for text in (row.chosen, row.rejected))
+            return [ReadSequence(tokens, [len(tokens) - 1], [row.margin]) for tokens in whole]
+        if isinstance(row, SegmentedRow):
+            tokens = [token for text in _texts(row) for token in (*self._separator, *tokens_of[text])]
+            return [_written(prompt, [*tokens[len(self._separator) :], *self._end])]
+        return [_written(prompt, [*tokens_of[text], *self._end]) for text in _texts(row)]
+
+    def segment_ends(self, segments: Sequence[str]) -> list[int]:
+        """Returns where each segment ends among the tokens of a solution; the separator belongs to the one behind."""
+        ends, n = [], -len(self._separator)
+        for tokens in self._encode([self.neutralise(text) for text in segments]):
+            n += len(self._separator) + len(tokens)
+            ends.append(n)
+        return ends
+
+    def _critiqued(
+        self, prompt: Prompt, solution: str, critique: str, tokens_of: dict[str, list[int]], *, margin: float | None
+    ) -> ReadSequence:
+        """Renders the three turns; reads the critique's tokens (unless only the reward counts) and the last token."""
+        before, after = self._turns_around(prompt, solution)
+        text = tokens_of[critique]
+        tokens = [*before, *text, *after]
+        if self.kind == "critique-rm":
+            return ReadSequence(tokens, [len(tokens) - 1], [margin or 0.0])
+        written = _written(before, [*text, *after[:1]])
+        if margin is None:
+            return ReadSequence(tokens, written.positions, written.targets)
+        return ReadSequence(tokens, [*written.positions, len(tokens) - 1], [*written.targets, margin])
+
+    def critique_opening(self, prompt: Prompt, solution: str) -> str:
+        """Returns the text after which a critique of a solution is to be written."""
+        return self._texts_around(prompt, solution)[0]
+
+    def _turns_around(self, prompt: Prompt, solution: str) -> tuple[list[int], list[int]]:
+        before, after = self._texts_around(prompt, solution)
+        begin = self._tokenizer.bos_token_id
+        sets_begin = begin is not None and self._tokenizer("a")["input_ids"][:1] == [begin]
+        opening = [begin] if sets_begin and self._tokenizer.chat_template is None else []
+        ending = self._encode([after])[0] if after else []
+        return opening + self._encode([before])[0], ending or self._end
+
+    def _texts_around(self, prompt: Prompt, solution: str) -> tuple[str, str]:
+        turns = (*prompt, ("assistant", solution), ("user", CRITIQUE_OPENING + _MARK))
+        messages = [{"role": role, "content": self.neutralise(content)} for role, content in turns]
+        if self._tokenizer.chat_template is None:
+            text = SEPARATOR.join(message["content"] for message in messages)
+        else:
+            text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+        before, mark, after = text.partition(_MARK)
+        if not mark:
+            raise InputError("the tokenizer's chat template leaves out or changes the last turn of a user.")
+        return before, after.rstrip()
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         if not texts:
@@ -161,23 +247,59 @@ class Renderer:
         return encoded
 
 
-def encode_rows(rows: Iterable[Row], renderer: Renderer, *, max_length: int) -> tuple[TokenSet, RowCounts]:
+def _written(before: list[int], text: list[int]) -> ReadSequence:
+    """A text to write: each token is read where the one before it stands."""
+    tokens = [*before, *text]
+    return ReadSequence(tokens, range(len(before) - 1, len(tokens) - 1), text)
+
+
+def encode_rows(rows: Iterable[Row | Unusable], renderer: Renderer, *, max_length: int) -> tuple[TokenSet, RowCounts]:
     """Tokenises a split; rows with more than `max_length` tokens are dropped and counted, never cut."""
-    builder = TokenSetBuilder(group=2 if renderer.kind == "bt" else 1)
+    builder = TokenSetBuilder(group=2 if renderer.kind in PAIRED else 1)
     counts = RowCounts()
     problems: dict[bytes, int] = {}
     literals_before = renderer.n_special_literals
     for window in _windows(rows):
-        for row, sequences in zip(window, renderer.sequences(window), strict=True):
-            counts.n_read += 1
-            if max(len(sequence.tokens) for sequence in sequences) > max_length:
+        counts.n_read += len(window)
+        counts.dropped.update(row.reason for row in window if isinstance(row, Unusable))
+        usable = [row for row in window if not isinstance(row, Unusable)]
+        for row, sequences in zip(usable, renderer.sequences(usable), strict=True):
+            n_tokens = max(len(sequence.tokens) for sequence in sequences)
+            if n_tokens > max_length:
                 counts.dropped[TOO_LONG] += 1
+                counts.longest = max(counts.longest, n_tokens)
                 continue
             counts.n_kept += 1
             digest = hashlib.blake2b(repr(row.prompt).encode(), digest_size=16).digest()
-            builder.add(problems.setdefault(digest, len(problems)), *sequences)
+            if digest not in counts.families:
+                counts.families[digest] = family_hash(_text_of(row.prompt))
+            label = row.label if isinstance(row, OrmRow) else 0.0
+            builder.add(problems.setdefault(digest, len(problems)), *sequences, label=label)
     counts.n_special_literals = renderer.n_special_literals - literals_before
     return builder.build(), counts
+
+
+def check_splits(train: RowCounts, validation: RowCounts) -> str | None:
+    """Refuses a problem that stands in both splits; says in words what families both have, if any.
+
+    Raises:
+        InputError: a measure on such a problem says what was learnt by heart.
+    """
+    common = train.families.keys() & validation.families.keys()
+    if common:
+        raise InputError(
+            f"{len(common)} of {len(validation.families)} prompts of the validation split stand in the training "
+            "split too, so that its measures would be of what was learnt by heart. Split by problem, as "
+            "`stepmark export` does."
+        )
+    families = set(validation.families.values())
+    n_known = len(families & set(train.families.values()))
+    if not n_known:
+        return None
+    return (
+        f"{n_known} of {len(families)} families of the validation split (the same words with other numbers) stand in "
+        "the training split too; its measures are of known kinds of problems"
+    )
 
 
 def single_token_id(tokenizer: Any, text: str, what: str) -> int:
@@ -212,6 +334,10 @@ def label_token_ids(tokenizer: Any, positive: str, negative: str) -> tuple[int, 
     return ids
 
 
+def _text_of(prompt: Prompt) -> str:
+    return SEPARATOR.join(content for _, content in prompt)
+
+
 def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
@@ -222,14 +348,17 @@ def _broken_apart(match: re.Match[str]) -> str:
 
 
 def _texts(row: Row) -> tuple[str, ...]:
-    if isinstance(row, PrmRow):
+    """What is tokenised on its own: segments, texts to read or write, critiques."""
+    if isinstance(row, PrmRow | SegmentedRow):
         return row.segments
     if isinstance(row, PairRow):
         return (row.chosen, row.rejected)
-    return (row.completion,)
+    if isinstance(row, CritiquedPairRow):
+        return (row.chosen_critique, row.rejected_critique)
+    return (row.critique,) if isinstance(row, CritiqueRow) else (row.completion,)
 
 
-def _windows(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _windows(rows: Iterable[Row | Unusable]) -> Iterator[list[Row | Unusable]]:
     iterator = iter(rows)
     while window := list(islice(iterator, _WINDOW)):
         yield window

@@ -11,11 +11,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from stepmark import __version__
@@ -25,6 +24,7 @@ from stepmark.progress import Progress, silent
 from .batches import TokenSet
 from .compute import computed, cost_of, in_words, matrix_peak
 from .loop import FitReport, FitSettings, fit, plan_steps
+from .lora import add_lora, merge_lora
 from .models import (
     Layout,
     RewardNet,
@@ -35,11 +35,15 @@ from .models import (
     n_parameters,
     save_net,
 )
-from .render import Renderer, RowCounts, encode_rows, label_token_ids
+from .parallel import join
+from .render import TOO_LONG, Renderer, RowCounts, check_splits, encode_rows, label_token_ids
 from .rows import CONFIG_OF, Kind, data_fingerprint, read_rows, split_files
 
 MANIFEST = "stepmark.json"
 """Written last into a trained model's folder; says what the model is and where it comes from."""
+
+REFERENCE = "reference"
+"""Folder of the model that an implicit PRM is compared with, within its own."""
 
 TINY = 5_000_000
 """Models with fewer parameters train on one thread at a high rate by default."""
@@ -57,7 +61,7 @@ class TrainSettings:
     lr: float | None = None
     """Peak learning rate; 1e-3 below 5 M parameters, 2e-5 below 1 G, else 1e-5."""
     batch_tokens: int | None = None
-    """Tokens of the sequences of a micro-batch; 1,024 on a CPU, 16,384 on a GPU."""
+    """Tokens of the sequences of a micro-batch; 1,024 on a CPU, 16,384 on a GPU, 8,192 from 1 G parameters on."""
     share: bool = True
     """Whether solutions of a problem share the computation of what they begin with, chosen and rejected too."""
     accumulate: int = 1
@@ -79,10 +83,28 @@ class TrainSettings:
     """PRM: the token whose LM-head row says right."""
     negative: str = "-"
     """PRM: the token whose LM-head row says wrong."""
+    own_head: bool = False
+    """PRM: train two rows of its own as a token classifier, not those of the LM head."""
+    last_only: bool = False
+    """ORM: learn at the last token alone, not at every token of the solution."""
     centre: float = 0.01
     """Bradley-Terry: weight of the squared sum of a pair's rewards."""
+    beta: float = 0.05
+    """Implicit PRM and judge: scale of the log ratio to the base model."""
+    lm_weight: float = 1.0
+    """CLoud and judge: weight of the loss of writing the critiques, or the chosen judgements."""
+    config: str | None = None
+    """The folder of the set, where the kind learns from several: `sft` from `sft`, `critique` or `cloud`."""
     layout: Layout | None = None
     """PRM: `causal-lm` or `token-classification`."""
+    patience: int | None = None
+    """Epochs without a lower validation loss after which the run ends, with its best weights; None: all epochs."""
+    lora_rank: int | None = None
+    """Train adapters of this rank and the head in full, the rest frozen (needs PEFT); the saved model is merged."""
+    gradient_checkpointing: bool = False
+    """Keep fewer activations and compute them again: about a third slower, far less memory."""
+    compile: bool = False
+    """Compile the layers with torch.compile; it pays on a GPU with runs of over some minutes."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     log_every: int = 10
@@ -110,7 +132,7 @@ def train_reward_model(
     """Trains a reward model of `kind` and returns what stands in its `stepmark.json`.
 
     Args:
-        kind: `prm`, `orm` or `bt`.
+        kind: what is trained, see `rows.Kind`.
         data: an exported set; its `train` split is learnt, its `validation` split measured after each epoch.
         model: the base, a folder or a hub name; a causal LM, or for `orm` and `bt` also a classifier.
         out: where the model is written.
@@ -126,41 +148,59 @@ def train_reward_model(
     """
     settings = settings or TrainSettings()
     _check_settings(settings, kind)
-    device = _device(settings.device)
-    if not split_files(data, CONFIG_OF[kind], "train"):
-        raise InputError(f"{data} has no {CONFIG_OF[kind]}/train-00000-of-0000N.jsonl or .parquet; export one there.")
+    processes, device = join(_device(settings.device))
+    processes.check(settings.accumulate)
+    if not processes.is_first:
+        progress, on_message = silent, lambda message: None
+    config = settings.config or CONFIG_OF[kind]
+    if not split_files(data, config, "train"):
+        raise InputError(f"{data} has no {config}/train-00000-of-0000N.jsonl or .parquet; export one there.")
     tokenizer, renderer, label_ids = _tokens(model, kind, settings)
-    _prepare_folder(out, resume=resume, overwrite=overwrite)
+    if processes.is_first:
+        _prepare_folder(out, resume=resume, overwrite=overwrite)
+    processes.wait()
     torch.manual_seed(settings.seed)
     started = time.perf_counter()
-    net = build_net(model, kind, tokenizer, label_ids=label_ids)
+    net = build_net(model, kind, tokenizer, label_ids=label_ids, own_head=settings.own_head)
     size = n_parameters(net)
     max_length = _max_length(settings, net)
-    splits = {name: _Split(*encode_rows(read_rows(data, kind, name), renderer, max_length=max_length))
+    splits = {name: _Split(*encode_rows(read_rows(data, kind, name, config=config), renderer, max_length=max_length))
               for name in ("train", "validation")}  # fmt: skip
     for name, split in splits.items():
         on_message(_counted(name, split))
+    known = check_splits(splits["train"].counts, splits["validation"].counts)
+    if known is not None:
+        on_message(known)
     train = splits["train"]
     if not len(train.rows):
-        raise InputError(f"no row of {data / CONFIG_OF[kind]} can be trained on: {train.counts.as_json()}.")
+        raise InputError(f"no row of {data / config} can be trained on: {train.counts.as_json()}.")
     fit_settings = FitSettings(
         epochs=settings.epochs,
         lr=settings.lr if settings.lr is not None else default_lr(size),
-        batch_tokens=settings.batch_tokens or (16_384 if device.type == "cuda" else 1024),
+        batch_tokens=settings.batch_tokens or default_batch_tokens(size, device),
         share=settings.share,
         accumulate=settings.accumulate,
         seed=settings.seed,
-        centre=settings.centre if kind == "bt" else 0.0,
+        centre=settings.centre if kind in ("bt", "critique-rm", "cloud") else 0.0,
+        beta=settings.beta,
+        lm_weight=settings.lm_weight,
+        patience=settings.patience,
         log_every=settings.log_every,
         checkpoint_every=settings.checkpoint_every,
     )
     identity: dict[str, object] = {
         "kind": kind,
-        "data_sha256": data_fingerprint(data, kind),
+        "data_sha256": data_fingerprint(data, config),
         "base_model": model,
         "max_length": max_length,
         "n_parameters": size,
     }
+    if config != CONFIG_OF[kind]:
+        identity["config"] = config
+    if settings.last_only:
+        identity["last_only"] = True
+    if settings.lora_rank is not None:
+        identity["lora_rank"] = settings.lora_rank
     if kind == "prm":
         identity |= {
             "step_token": settings.step_token,
@@ -178,6 +218,13 @@ def train_reward_model(
     )
     net.to(device)
     form = net.find_form()
+    if settings.lora_rank is not None:
+        add_lora(net, settings.lora_rank)
+        net.to(device)
+    if settings.gradient_checkpointing:
+        net.model.activation_checkpointing_enable()
+    if settings.compile:
+        net.compile_layers()
     prepare_s = time.perf_counter() - started
     with _threads(threads):
         peak = matrix_peak(device)
@@ -190,12 +237,20 @@ def train_reward_model(
             out=out,
             identity=identity,
             peak_flops=peak,
+            processes=processes,
             resume=resume,
             progress=progress,
         )
-    layout = settings.layout or default_layout(kind)
+    if not processes.is_first:
+        processes.wait()
+        return json.loads((out / MANIFEST).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    if settings.lora_rank is not None:
+        merge_lora(net)
+    layout = settings.layout or ("token-classification" if settings.own_head else default_layout(kind))
     save_net(net.to("cpu"), out, layout=layout)
     tokenizer.save_pretrained(out)
+    if kind == "implicit-prm":
+        save_net(build_net(model, kind, tokenizer, label_ids=label_ids), out / REFERENCE, layout=layout)
     manifest = {
         **identity,
         "layout": layout,
@@ -207,6 +262,7 @@ def train_reward_model(
         "rows": {name: split.counts.as_json() for name, split in splits.items()},
         "device": str(device),
         "threads": threads,
+        "processes": processes.n,
         "batch_form": form,
         "peak_flops": round(peak),
         **_report_json(report, prepare_s, peak),
@@ -219,7 +275,9 @@ def train_reward_model(
     partial = out / f"{MANIFEST}.partial"
     partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     partial.replace(out / MANIFEST)
-    (out / "checkpoint.pt").unlink(missing_ok=True)
+    processes.wait()
+    for name in ("checkpoint.pt", "best.pt"):
+        (out / name).unlink(missing_ok=True)
     return manifest
 
 
@@ -234,6 +292,18 @@ def default_lr(n: int) -> float:
     return 2e-5 if n < 1_000_000_000 else 1e-5
 
 
+def default_batch_tokens(n: int, device: torch.device) -> int:
+    """Returns the tokens of a micro-batch for a model of `n` parameters: what 80 GB hold on a GPU.
+
+    >>> gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    >>> default_batch_tokens(500_000_000, gpu), default_batch_tokens(1_700_000_000, gpu), default_batch_tokens(1, cpu)
+    (16384, 8192, 1024)
+    """
+    if device.type != "cuda":
+        return 1024
+    return 16_384 if n < 1_000_000_000 else 8192
+
+
 def _check_settings(settings: TrainSettings, kind: Kind) -> None:
     positive = {
         "--epochs": settings.epochs,
@@ -244,13 +314,17 @@ def _check_settings(settings: TrainSettings, kind: Kind) -> None:
         "--threads": settings.threads,
         "--checkpoint-every": settings.checkpoint_every,
         "--log-every": settings.log_every,
+        "--patience": settings.patience,
+        "--lora-rank": settings.lora_rank,
     }
     for flag, value in positive.items():
         if value is not None and not value > 0:
             raise SettingsError(f"{flag} must be above zero, not {value}.")
     if settings.centre < 0 or settings.seed < 0:
         raise SettingsError("--centre and --seed must not be negative.")
-    wanted = ("causal-lm", "token-classification") if kind == "prm" else ("sequence-classification",)
+    wanted: tuple[Layout, ...] = ("causal-lm", "token-classification") if kind == "prm" else (default_layout(kind),)
+    if settings.own_head and settings.layout == "causal-lm":
+        raise SettingsError("a PRM with a head of its own is a token classifier; leave out --layout causal-lm.")
     if settings.layout is not None and settings.layout not in wanted:
         raise SettingsError(f"--layout {settings.layout} is not for this kind; choose from {', '.join(wanted)}.")
 
@@ -270,20 +344,26 @@ def _device(name: str) -> torch.device:
 def _tokens(model: str, kind: Kind, settings: TrainSettings) -> tuple[Any, Renderer, tuple[int, int] | None]:
     """Loads the tokenizer and checks the label tokens before anything heavy happens.
 
-    ORM and Bradley-Terry only use `+` and `-` to start their head; where a tokenizer lacks them it starts at
-    zero.
+    Only a PRM that reads the LM's rows needs `+` and `-`; other heads start with them, or at zero where a tokenizer
+    lacks them.
     """
     tokenizer = load_tokenizer(model)
     if kind == "prm":
         if settings.add_step_token:
             add_special_token(tokenizer, settings.step_token)
         renderer = Renderer(tokenizer, kind, step_token=settings.step_token)
+        if settings.own_head:
+            return tokenizer, renderer, _label_ids_or_none(tokenizer, settings)
         return tokenizer, renderer, label_token_ids(tokenizer, settings.positive, settings.negative)
+    renderer = Renderer(tokenizer, kind, last_only=settings.last_only)
+    return tokenizer, renderer, _label_ids_or_none(tokenizer, settings)
+
+
+def _label_ids_or_none(tokenizer: Any, settings: TrainSettings) -> tuple[int, int] | None:
     try:
-        label_ids = label_token_ids(tokenizer, settings.positive, settings.negative)
+        return label_token_ids(tokenizer, settings.positive, settings.negative)
     except SettingsError:
-        return tokenizer, Renderer(tokenizer, kind), None
-    return tokenizer, Renderer(tokenizer, kind), label_ids
+        return None
 
 
 def _prepare_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -342,14 +422,17 @@ def _threads(n: int) -> Iterator[None]:
 def _counted(name: str, split: _Split) -> str:
     counts = split.counts
     dropped = "".join(f", {n} {reason}" for reason, n in sorted(counts.dropped.items())) or ", none dropped"
+    if counts.dropped[TOO_LONG]:
+        dropped += f", the longest of {counts.longest} tokens"
     return f"{name}: {counts.n_read} read, {counts.n_kept} kept{dropped} ({split.rows.n_tokens():,} tokens)"
 
 
 def _floor(net: RewardNet, train: TokenSet, settings: FitSettings, peak: float) -> str:
     """Says what the run cannot be faster than."""
-    plan = plan_steps(train, settings, share=settings.share and net.shares)
-    batches = [batch for steps in plan for step in steps for batch in step]
-    n_computed, n_scores = computed(train, batches) if net.shares and settings.share else _alone(train, settings)
+    share = settings.share and net.shares
+    (steps,) = plan_steps(train, replace(settings, epochs=1), share=share)
+    n_computed, n_scores = computed(train, [batch for step in steps for batch in step], share=share)
+    n_computed, n_scores = n_computed * settings.epochs, n_scores * settings.epochs
     cost = cost_of(net)
     flops = cost.per_token * n_computed + cost.per_score * n_scores
     n_tokens = train.n_tokens() * settings.epochs
@@ -357,11 +440,6 @@ def _floor(net: RewardNet, train: TokenSet, settings: FitSettings, peak: float) 
         f"compute floor: {in_words(flops)} for {n_tokens:,} tokens ({n_computed:,} computed) at {in_words(peak)}/s, "
         f"the measured peak: {flops / peak:,.1f} s"
     )
-
-
-def _alone(train: TokenSet, settings: FitSettings) -> tuple[int, int]:
-    lengths = np.diff(train.token_starts)
-    return int(lengths.sum()) * settings.epochs, int((lengths * (lengths + 1) // 2).sum()) * settings.epochs
 
 
 def _report_json(report: FitReport, prepare_s: float, peak: float) -> dict[str, Any]:
@@ -379,7 +457,10 @@ def _report_json(report: FitReport, prepare_s: float, peak: float) -> dict[str, 
         },
         "evaluation_share": round(report.evaluation_s / seconds, 4) if seconds else None,
         "evaluations": report.evaluations,
-        "metrics": report.evaluations[-1] if report.evaluations else {},
+        "best_epoch": report.best_epoch,
+        "metrics": report.evaluations[-1 if report.best_epoch is None else report.best_epoch]
+        if report.evaluations
+        else {},
     }
 
 

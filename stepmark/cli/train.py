@@ -33,7 +33,10 @@ class Training:
         typer.Option(help="Peak learning rate (default: 1e-3 below 5 M parameters, else 2e-5 or 1e-5)."),
     ] = None
     batch_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of a micro-batch (default: 1,024 on a CPU, 16,384 on a GPU).")
+        int | None,
+        typer.Option(
+            help="Tokens of a micro-batch (default: 1,024 on a CPU, 16,384 on a GPU, half for large models)."
+        ),
     ] = None
     share: Annotated[
         bool, typer.Option(help="Compute what solutions of a problem begin with once, its prompt and common steps.")
@@ -45,6 +48,19 @@ class Training:
     ] = None
     threads: Annotated[int | None, typer.Option(help="CPU threads (default: 1 below 5 M parameters).")] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto"
+    patience: Annotated[
+        int | None,
+        typer.Option(help="End after so many epochs without a lower validation loss; keep the best weights."),
+    ] = None
+    lora_rank: Annotated[
+        int | None, typer.Option(help="Train adapters of this rank and the head, the rest frozen (needs PEFT).")
+    ] = None
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Compute activations again: slower, far less memory.")
+    ] = False
+    compile: Annotated[
+        bool, typer.Option("--compile", help="torch.compile the layers; pays on a GPU in longer runs.")
+    ] = False
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500
     resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False
@@ -80,6 +96,10 @@ class Training:
             print(f"  {name:24} {'-' if value is None else format(value, '.4f')}")
 
 
+Centre = Annotated[float, typer.Option(help="Weight of the squared sum of a pair's rewards.")]
+Beta = Annotated[float, typer.Option(help="Scale of the log ratio to the base model; a smaller one moves further.")]
+
+
 @app.command()
 @with_flags
 def prm(
@@ -88,9 +108,13 @@ def prm(
     add_step_token: Annotated[bool, typer.Option("--add-step-token", help="Add it to the tokenizer.")] = False,
     positive: Annotated[str, typer.Option(help="Token whose LM-head row says right.")] = "+",
     negative: Annotated[str, typer.Option(help="Token whose LM-head row says wrong.")] = "-",
+    own_head: Annotated[
+        bool, typer.Option("--own-head", help="Train two rows of its own as a token classifier, not the LM's.")
+    ] = False,
     layout: Annotated[
-        Literal["causal-lm", "token-classification"], typer.Option(help="How the weights are saved.")
-    ] = "causal-lm",
+        Literal["causal-lm", "token-classification"] | None,
+        typer.Option(help="How the weights are saved [default: causal-lm, with --own-head token-classification]."),
+    ] = None,
 ) -> None:
     """Train a process reward model: is each step right."""
     training.run(
@@ -99,22 +123,100 @@ def prm(
         add_step_token=add_step_token,
         positive=positive,
         negative=negative,
+        own_head=own_head,
         layout=layout,
     )
 
 
 @app.command()
 @with_flags
-def orm(training: Training) -> None:
+def orm(
+    training: Training,
+    last_only: Annotated[
+        bool, typer.Option("--last-only", help="Learn at the last token alone, not at every token of the solution.")
+    ] = False,
+) -> None:
     """Train an outcome reward model: is the final answer right."""
-    training.run("orm")
+    training.run("orm", last_only=last_only)
 
 
 @app.command()
 @with_flags
-def bt(
-    training: Training,
-    centre: Annotated[float, typer.Option(help="Weight of the squared sum of a pair's rewards.")] = 0.01,
-) -> None:
+def bt(training: Training, centre: Centre = 0.01) -> None:
     """Train a Bradley-Terry reward model: which of two solutions is preferred."""
     training.run("bt", centre=centre)
+
+
+@app.command("critique-rm")
+@with_flags
+def critique_rm(training: Training, centre: Centre = 0.01) -> None:
+    """Train a Bradley-Terry reward model that is given a critique of each solution."""
+    training.run("critique-rm", centre=centre)
+
+
+@app.command("implicit-prm")
+@with_flags
+def implicit_prm(training: Training, beta: Beta = 0.05) -> None:
+    """Train an outcome model whose reward is a log ratio to its base, so that every step has a reward too."""
+    training.run("implicit-prm", beta=beta)
+
+
+@app.command()
+@with_flags
+def cloud(
+    training: Training,
+    centre: Centre = 0.01,
+    lm_weight: Annotated[float, typer.Option(help="Weight of the loss of writing the critiques.")] = 1.25,
+) -> None:
+    """Train a reward model that writes a critique first: its joint stage, on the critiques of the set."""
+    training.run("cloud", centre=centre, lm_weight=lm_weight)
+
+
+@app.command("cloud-critiques")
+def cloud_critiques(
+    data: Annotated[Path, typer.Option(help="Folder of the exported set.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model of stage one: `train sft --config cloud`.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of the new set.")],
+    n: Annotated[int, typer.Option(min=1, help="Critiques of each solution.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 0.5,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a critique at most.")] = 256,
+    seed: Annotated[int, typer.Option(help="Another seed gives other critiques.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    json: Json = False,
+) -> None:
+    """Write the critiques of a CLoud set again with the model that will be trained on them: the second stage."""
+    from trainer.cloud import continue_with, write_critiques
+    from trainer.models import load_tokenizer
+
+    write = continue_with(model, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed, device=device)
+    counts = write_critiques(data, out, tokenizer=load_tokenizer(str(model)), write=write)
+    if json:
+        print_json(counts)
+        return
+    for split, count in counts.items():
+        dropped = {"no critique was written": count["dropped"]} if count["dropped"] else {}
+        print_counts(f"cloud critiques, {split}", read=count["read"], kept=count["kept"], dropped=dropped)
+
+
+@app.command()
+@with_flags
+def judge(
+    training: Training,
+    beta: Beta = 0.1,
+    lm_weight: Annotated[float, typer.Option(help="Weight of the loss of writing the chosen judgements.")] = 1.0,
+) -> None:
+    """Train a judge on pairs of judgements: write the right one, prefer it to the wrong one."""
+    training.run("judge", beta=beta, lm_weight=lm_weight)
+
+
+@app.command()
+@with_flags
+def sft(
+    training: Training,
+    config: Annotated[
+        Literal["sft", "critique", "cloud"],
+        typer.Option(help="What to write: solutions, critiques with their verdict, or the critiques of CLoud's set."),
+    ] = "sft",
+) -> None:
+    """Train a language model on texts of the set: solutions, or a critic on confirmed critiques."""
+    training.run("sft", config=config)

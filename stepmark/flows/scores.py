@@ -80,7 +80,7 @@ def score_solutions(
                 engine,
                 _score_batch(reward_model, batch, how, report, fits),
                 reward_model=report.reward_model,
-                kind=report.kind,
+                kind="prm" if report.kind == "implicit-prm" else report.kind,  # it gives what a PRM gives
             )
             progress(report.n_read, total)
     return report

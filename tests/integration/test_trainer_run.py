@@ -4,6 +4,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from stepmark.errors import InputError, JobError, SettingsError
 from stepmark.steps import SEPARATOR
 from tests.tiny_reward_model import save_tiny_lm, write_split, write_sums
 from trainer.models import build_net, load_tokenizer
+from trainer.parallel import Processes
 from trainer.render import TOO_LONG, label_token_ids
 from trainer.rows import Kind
 from trainer.score import RewardModel
 from trainer.train import TrainSettings, train_reward_model
 
+ROOT = Path(__file__).resolve().parents[2]
 KINDS: list[Kind] = ["prm", "orm", "bt"]
 PROMPT = "2 + 3 + 4?"
 SEGMENTS = ["Step 1: 2 + 3 = 5", "Step 2: 5 + 4 = 9", "# Answer\n\n9"]
@@ -334,3 +338,44 @@ def test_a_run_without_a_validation_split_has_no_measures(base: str, tmp_path: P
     write_split(tmp_path / "data", "orm", [{"prompt": "1 + 1?", "completion": "2", "label": True}] * 3)
     manifest = train_reward_model("orm", data=tmp_path / "data", model=base, out=tmp_path / "out")
     assert (manifest["metrics"], manifest["n_steps"]) == ({}, 2)
+
+
+def test_a_run_ends_where_it_gets_no_better_and_keeps_its_best_weights(base: str, data: Path, tmp_path: Path) -> None:
+    """At a rate of nearly zero no epoch is better than the first by more than rounding; at 1 the weights are lost."""
+    settings = TrainSettings(epochs=6, lr=0.3, patience=1, batch_tokens=2048)
+    manifest = train_reward_model("orm", data=data, model=base, out=tmp_path / "out", settings=settings)
+    losses = [evaluation["loss"] for evaluation in manifest["evaluations"]]
+    best = losses.index(min(losses))
+    assert manifest["best_epoch"] == best
+    assert len(losses) == min(6, best + 2)
+    assert manifest["metrics"]["loss"] == losses[best]
+    assert not (tmp_path / "out" / "best.pt").exists()
+
+
+def test_two_processes_take_the_steps_of_one(base: str, data: Path, tmp_path: Path) -> None:
+    """`torchrun` with two processes on the CPU; micro-batches are dealt out, the weights agree with one process."""
+    settings = ["--data", str(data), "--model", base, "--epochs", "1", "--accumulate", "2", "--batch-tokens", "512"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    train_reward_model(
+        "prm",
+        data=data,
+        model=base,
+        out=one,
+        settings=TrainSettings(epochs=1, accumulate=2, batch_tokens=512),
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command += ["--standalone", "-m", "stepmark", "train", "prm", *settings, "--out", str(two)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-2000:]
+    manifest = json.loads((two / "stepmark.json").read_text())
+    assert manifest["processes"] == 2
+    assert manifest["n_tokens"] == json.loads((one / "stepmark.json").read_text())["n_tokens"]
+    first, second = read_weights(one), read_weights(two)
+    for name, weight in first.items():
+        torch.testing.assert_close(second[name], weight, atol=1e-5, rtol=1e-4)
+
+
+def test_micro_batches_must_be_dealt_out_evenly() -> None:
+    with pytest.raises(SettingsError, match="--accumulate 3 micro-batches cannot be dealt out to 2 processes"):
+        Processes(0, 2).check(3)

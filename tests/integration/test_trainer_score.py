@@ -39,7 +39,9 @@ def test_scores_do_not_depend_on_the_batch(trained: dict[Kind, Path], kind: Kind
     model = RewardModel.load(trained[kind])
     together = [scored.score for scored in model.score(items)]
     alone = [scored.score for scored in RewardModel.load(trained[kind]).score(items, batch_tokens=1)]
+    unshared = [scored.score for scored in RewardModel.load(trained[kind]).score(items, share=False)]
     assert together == pytest.approx(alone, abs=1e-5)
+    assert unshared == pytest.approx(alone, abs=1e-5)
     assert len(set(together)) == 20
 
 

@@ -38,6 +38,11 @@ def test_tokens_to_compute_are_foretold_from_the_plan(group: int) -> None:
     batches = [collate(data, items) for items in plan]
     found = computed(data, plan)
     made = sum(len(batch.input_ids) for batch in batches), sum(batch.segments.n_scores for batch in batches)
+    lone = [collate(data, items, share=False) for items in plan]
+    assert computed(data, plan, share=False) == (
+        sum(len(batch.input_ids) for batch in lone),
+        sum(batch.segments.n_scores for batch in lone),
+    )
     assert found == made if group == 1 else (found[0] >= made[0] and found[0] < data.n_tokens())
 
 

@@ -12,6 +12,7 @@ from tests.tiny_reward_model import save_tiny_lm
 from trainer.batches import ReadSequence, TokenSet, TokenSetBuilder
 from trainer.loop import accumulate_gradients
 from trainer.models import RewardNet, build_net, load_tokenizer, n_parameters
+from trainer.objectives import Weights
 from trainer.render import label_token_ids
 from trainer.rows import Kind
 
@@ -82,7 +83,7 @@ def test_four_batches_of_one_accumulated_equal_one_batch_of_four(base: str, kind
     for groups in ([np.arange(4)], [np.array([i]) for i in range(4)]):
         net.zero_grad()
         batches = [net.collate(data, items) for items in groups]
-        losses.append(accumulate_gradients(net, batches, centre=0.1))
+        losses.append(accumulate_gradients(net, batches, weights=Weights(centre=0.1)))
         grads.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
     torch.testing.assert_close(losses[0], losses[1])
     assert grads[0].keys() == grads[1].keys()
@@ -107,6 +108,45 @@ def test_training_an_untied_head_touches_its_two_rows_only(tmp_path: Path) -> No
     net.write_rows_back()
     changed = (net.model.lm_head.weight != before).any(dim=1).nonzero().flatten().tolist()
     assert changed == sorted(net.label_ids or ())
+
+
+def test_logits_over_the_vocabulary_are_never_computed_for_a_reward(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: list[Kind] = ["prm", "orm", "bt"]
+    for kind in kinds:
+        net = build(base, kind)
+        head = net.model.get_output_embeddings()
+        if head is not None:
+            monkeypatch.setattr(head, "forward", None)
+        accumulate_gradients(net, [net.collate(random_set(group=2 if kind == "bt" else 1), np.arange(4))])
+
+
+def test_a_text_s_logits_over_the_vocabulary_exist_for_a_few_positions_at_a_time(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import trainer.models
+
+    net = build(base, "sft")
+    batch = net.collate(random_set(), np.arange(8))
+    with torch.no_grad():
+        whole = net(batch)
+        monkeypatch.setattr(trainer.models, "_AT_ONCE", 3)
+        torch.testing.assert_close(net(batch), whole)
+
+
+def test_recomputed_activations_give_the_same_gradients(base: str) -> None:
+    net, found = build(base, "prm").train(), []
+    batch = net.collate(random_set(), np.arange(8))
+    for is_recomputed in (False, True):
+        if is_recomputed:
+            net.model.activation_checkpointing_enable()
+        net.zero_grad()
+        accumulate_gradients(net, [batch])
+        found.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, grad in found[0].items():
+        torch.testing.assert_close(found[1][name], grad)
 
 
 def test_a_pad_token_that_is_the_end_token_is_replaced(tmp_path: Path) -> None:

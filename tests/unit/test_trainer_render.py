@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stepmark.errors import InputError, SettingsError
 from tests.tiny_reward_model import SPECIAL_TOKENS, tiny_tokenizer
-from trainer.render import TOO_LONG, Renderer, encode_rows, label_token_ids, single_token_id
+from trainer.render import TOO_LONG, Renderer, RowCounts, check_splits, encode_rows, label_token_ids, single_token_id
 from trainer.rows import OrmRow, PairRow, PrmRow
 
 USER = (("user", "9 + 7?"),)
@@ -26,7 +26,7 @@ def test_a_prm_row_reads_as_prompt_segments_tags_and_separators() -> None:
         "<|bos|><|user|>9 + 7?<|assistant|>Step 1: 9 + 7 = 16<|prm_label|>\n\n# Answer\n\n16<|prm_label|>"
     )
     assert [sequence.tokens[p] for p in sequence.positions] == [STEP, STEP]
-    assert sequence.targets == (1.0, 0.0)
+    assert sequence.targets == [1.0, 0.0]
 
 
 def test_segments_are_tokenised_on_their_own() -> None:
@@ -123,3 +123,24 @@ def test_label_tokens_must_be_single_and_different() -> None:
         label_token_ids(TOKENIZER, "good", "-")
     with pytest.raises(SettingsError, match="are one token"):
         label_token_ids(TOKENIZER, "+", "+")
+
+
+def test_a_problem_in_both_splits_is_refused_and_a_family_in_both_is_told() -> None:
+    def counts(*prompts: str) -> RowCounts:
+        rows = [OrmRow((("user", prompt),), "16", 1.0) for prompt in prompts]
+        return encode_rows(rows, Renderer(TOKENIZER, "orm"), max_length=99)[1]
+
+    train = counts("Tom has 9 eggs.", "Ann buys 2 pens.")
+    assert check_splits(train, counts("Sue sells 3 hats.")) is None
+    told = check_splits(train, counts("Tom has 4 eggs.", "Sue sells 3 hats."))
+    assert told is not None
+    assert told.startswith("1 of 2 families of the validation split (the same words with other numbers)")
+    with pytest.raises(InputError, match="1 of 2 prompts of the validation split stand in the training split too"):
+        check_splits(train, counts("Tom has 9 eggs.", "Sue sells 3 hats."))
+
+
+def test_a_segment_without_a_label_is_not_read() -> None:
+    row = PrmRow(USER, ("Step 1: 9", "Step 2: 16", "# Answer"), (1.0, None, 0.25))
+    ((sequence,),) = prm_renderer().sequences([row])
+    assert [i for i, token in enumerate(sequence.tokens) if token == STEP][::2] == sequence.positions
+    assert sequence.targets == [1.0, 0.25]

@@ -91,7 +91,6 @@ def test_a_split_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
     [
         ("prm", "prm", {"prompt": "p", "completions": ["a", "b"], "labels": [True]}, "2 completions but 1 labels"),
         ("prm", "prm", {"prompt": "p", "completions": [], "labels": []}, "completions is empty"),
-        ("prm", "prm", {"prompt": "p", "completions": ["a"], "labels": [None]}, "labels must be true, false"),
         ("prm", "prm", {"prompt": "p", "completions": ["a"], "labels": [-1]}, "labels must be true, false"),
         ("orm", "orm", {"prompt": "p", "completion": "c", "label": None}, "the column label is missing or empty"),
         ("orm", "orm", {"prompt": 7, "completion": "c", "label": True}, "prompt must be a text or a list"),
