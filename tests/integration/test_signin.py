@@ -435,9 +435,9 @@ def test_a_browser_that_goes_away_in_the_middle_of_an_answer_is_no_error(engine:
 
     me = SignedIn("", find_or_create_annotator(engine, "annotator-1"), "annotator-1", "admin")
     browser = TestClient(Guard(closes_twice, Door(engine), roles={}, single=me))
-    with browser.websocket_connect("/", headers={"Origin": "http://testserver"}) as connection:
-        with pytest.raises(WebSocketDisconnect):
-            connection.receive_text()
+    opened = browser.websocket_connect("/", headers={"Origin": "http://testserver"})
+    with opened as connection, pytest.raises(WebSocketDisconnect):
+        connection.receive_text()
 
 
 def test_health_says_that_the_database_is_away_and_nobody_comes_in() -> None:
