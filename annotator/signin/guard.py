@@ -22,6 +22,7 @@ import streamlit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnected
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from db import sign_ins
@@ -187,6 +188,10 @@ class Guard:
 
         try:
             await self._app(scope, guarded_receive, guarded_send)
+        except WebSocketDisconnected:
+            # The browser went away in the middle of an answer; Streamlit (1.67) takes that for a text frame, and
+            # closes the connection a second time.
+            _log.debug("a connection was gone before its last answer")
         finally:
             over.cancel()
 

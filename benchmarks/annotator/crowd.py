@@ -5,8 +5,8 @@
 Clients speak Streamlit's WebSocket protocol as the browser does: they sign in by the form, open the page, claim,
 send drafts and heartbeats, submit after the time that a person takes, send everything again that is not acknowledged,
 first after four seconds. Some submit twice, some lose the connection at the very moment of a submit, some reload,
-some correct an answer. A real browser works among them. Afterwards the database is checked: every acknowledged answer is
-stored once, with its labels; nothing else is; no task has more answers than wanted; none is stuck.
+some correct an answer. A real browser works among them. Afterwards the database is checked: every acknowledged answer
+is stored once, with its labels; nothing else is; no task has more answers than wanted; none is stuck.
 
 By default ten annotators for a minute on SQLite. `--full` is three runs: 50 annotators for ten minutes on SQLite and
 one process; the same on PostgreSQL; and 25 on each of two processes over one PostgreSQL for two minutes. Writes

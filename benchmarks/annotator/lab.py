@@ -185,16 +185,10 @@ def plain_tasks(n: int, *, n_steps: int = 10, first: int = 1) -> list[Task]:
     ]
 
 
-def latex_task(n_chars: int, *, n_steps: int = 40) -> Task:
+def latex_task(n_chars: int, *, n_steps: int) -> Task:
     """A task of so many characters of TeX."""
-    steps = []
-    for number in range(1, n_steps + 1):
-        formula = LATEX.format(number)
-        steps.append(
-            (formula * (1 + n_chars // n_steps // len(formula)))[
-                : len(formula) * (n_chars // n_steps // len(formula) + 1)
-            ]
-        )
+    formulas = [LATEX.format(number) for number in range(1, n_steps + 1)]
+    steps = [formula * (1 + n_chars // n_steps // len(formula)) for formula in formulas]
     return "A long one.", steps
 
 

@@ -17,6 +17,8 @@ import pytest
 import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.testing.v1 import AppTest
@@ -27,6 +29,7 @@ from websockets.sync.client import ClientConnection, connect
 from annotator.app import middleware, routes
 from annotator.pages import PAGES
 from annotator.signin.door import Door
+from annotator.signin.guard import Guard
 from annotator.signin.throttle import Throttle
 from annotator.workplace import Workplace, open_door, open_workplace
 from db import accounts, invitations, sign_ins
@@ -34,6 +37,7 @@ from db.annotators import find_or_create_annotator
 from db.connect import open_database, writing
 from db.models import Account, SignIn
 from db.schema import utc_now
+from db.sign_ins import SignedIn
 from stepmark.cli.main import app as command_line
 
 ROOT = Path(__file__).parents[2]
@@ -420,6 +424,20 @@ def test_an_app_for_one_person_asks_from_the_first_account_on(engine: sa.Engine)
             assert time.monotonic() < end
             time.sleep(0.1)
         assert status == 401
+
+
+def test_a_browser_that_goes_away_in_the_middle_of_an_answer_is_no_error(engine: sa.Engine) -> None:
+    async def closes_twice(scope: Scope, receive: Receive, send: Send) -> None:
+        websocket = WebSocket(scope, receive, send)
+        await websocket.accept()
+        await websocket.close()
+        await websocket.close()
+
+    me = SignedIn("", find_or_create_annotator(engine, "annotator-1"), "annotator-1", "admin")
+    browser = TestClient(Guard(closes_twice, Door(engine), roles={}, single=me))
+    opened = browser.websocket_connect("/", headers={"Origin": "http://testserver"})
+    with opened as connection, pytest.raises(WebSocketDisconnect):
+        connection.receive_text()
 
 
 def test_health_says_that_the_database_is_away_and_nobody_comes_in() -> None:
