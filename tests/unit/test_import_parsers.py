@@ -259,6 +259,36 @@ def test_a_broken_math_shepherd_row_is_refused_by_name(change: dict[str, str], r
     assert caught.value.reason == reason
 
 
+# ------------------------------------------------------------ ProcessBench
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_processbench_row_comes_back_key_for_key(data: st.DataObject) -> None:
+    steps = data.draw(st.lists(TEXTS, min_size=1, max_size=4))
+    row = {
+        "id": "gsm8k-2",
+        "generator": "m",
+        "problem": PROBLEM,
+        "steps": steps,
+        "final_answer_correct": data.draw(st.booleans()),
+        "label": data.draw(st.integers(-1, len(steps) - 1)),
+        **data.draw(st.sampled_from([{}, {"note": 5}])),
+    }
+    (record,) = parse("processbench", row)
+    (solution,) = record.solutions
+    first_error = solution.annotations[0].first_error
+    assert {
+        "id": solution.source_key,
+        "generator": solution.generator,
+        "problem": problem_of(record).statement,
+        "steps": list(solution.steps),
+        "final_answer_correct": solution.outcome,
+        "label": -1 if first_error is None else first_error,
+        **(solution.extra or {}),
+    } == row
+
+
 # ------------------------------------------------------------ first errors and critiques
 
 
