@@ -16,7 +16,7 @@ WORKERS ?= 2
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test test-vllm check format bench bench-exports bench-imports bench-generation bench-rollouts bench-annotator help clean
+.PHONY: demo app test test-vllm check format bench bench-exports bench-generation bench-rollouts bench-annotator help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -50,13 +50,10 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-exports bench-imports bench-generation bench-rollouts bench-annotator  ## every benchmark
+bench: bench-exports bench-generation bench-rollouts bench-annotator  ## every benchmark
 
 bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
-
-bench-imports: $(VENV)/.dev  ## files into both databases, first and again (ARGS="--rows 200000")
-	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/importing.py $(ARGS)
 
 bench-generation: $(VENV)/.dev  ## sampling from a server, beside bare loops and other tools (ARGS="--peers --large")
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/throughput.py $(ARGS)
@@ -66,6 +63,10 @@ bench-rollouts: $(VENV)/.dev  ## first errors by rollouts, against the exact che
 
 bench-annotator: $(VENV)/.dev  ## checked arithmetic, against the step labels of published sets (ARGS=FOLDER)
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/annotator/arithmetic.py $(ARGS)
+
+.PHONY: bench-imports
+bench-imports: $(VENV)/.dev  ## files into both databases, first and again (ARGS="--rows 200000")
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/importing.py $(ARGS)
 
 clean:  ## remove what set-up and the demo made
 	rm -rf $(VENV) $(VLLM_VENV) node_modules $(DEMO)
