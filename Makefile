@@ -67,9 +67,6 @@ bench: bench-exports bench-imports bench-generation bench-rollouts bench-annotat
 bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
 
-bench-imports: $(VENV)/.dev  ## files into both databases, first and again (ARGS="--rows 200000")
-	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/importing.py $(ARGS)
-
 bench-generation: $(VENV)/.dev  ## sampling from a server, beside bare loops and other tools (ARGS="--peers --large")
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/throughput.py $(ARGS)
 
@@ -97,6 +94,10 @@ $(VENV)-trl-%/.ready: benchmarks/training/requirements-trl-%.txt constraints.txt
 	$(VENV)-trl-$*/bin/python -m pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) $$(grep '^torch==' constraints.txt)
 	$(VENV)-trl-$*/bin/python -m pip install -q -c constraints.txt -r $<
 	@touch $@
+
+
+bench-imports: $(VENV)/.dev  ## files into both databases, first and again (ARGS="--rows 200000")
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/importing.py $(ARGS)
 
 clean:  ## remove what set-up and the demo made
 	rm -rf $(VENV) $(VLLM_VENV) $(READERS_VENV) $(VENV)-trl-1.13 $(VENV)-trl-1.16 node_modules $(DEMO)

@@ -1,5 +1,6 @@
 """Every import format into both databases: where each part of a row lands, and that twice is once."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -40,24 +41,24 @@ DATA = ROOT / "tests" / "data" / "imports"
 FILES = [
     ("gsm-plus", "gsm_plus/testmini.jsonl"),
     ("svamp", "svamp/SVAMP.json"),
-    ("prm800k", "prm800k/examples.jsonl"),
+    ("prm800k", "prm800k_sample/examples.jsonl"),
     ("prmbench", "prmbench/target_data.jsonl"),
     ("mr-ben", "mr_ben/medicine.json"),
     ("mr-ben", "mr_ben/coding.json"),
-    ("mr-gsm8k", "mr_gsm8k/Claude_eval_results.json"),
-    ("mr-gsm8k", "mr_gsm8k/GPT3_5_eval_results.json"),
+    ("mr-gsm8k", "mr_gsm8k_critiques/Claude_eval_results.json"),
+    ("mr-gsm8k", "mr_gsm8k_critiques/GPT3_5_eval_results.json"),
     ("bigbench-mistake", "bigbench_mistake/dyck_languages.jsonl"),
     ("bigbench-mistake", "bigbench_mistake/multistep_arithmetic.jsonl"),
     ("bigbench-mistake", "bigbench_mistake/logical_deduction.jsonl.gz"),
     ("stepverify", "stepverify/dataset.json"),
-    ("openr", "openr/samples_math-aps-tree.jsonl"),
-    ("openr", "openr/samples_math-aps.jsonl.gz"),
+    ("openr", "openr_math_aps/samples_math-aps-tree.jsonl"),
+    ("openr", "openr_math_aps/samples_math-aps.jsonl.gz"),
     ("math-best-of-8", "math_best_of_8/math_cot_100.jsonl.gz"),
-    ("hh-rlhf", "hh_rlhf/helpful-base-test.jsonl"),
+    ("hh-rlhf", "hh_rlhf_helpful/helpful-base-test.jsonl"),
     ("pandalm", "pandalm/testset-v1.json"),
     ("llmbar", "llmbar/natural.json"),
     ("llmbar", "llmbar/mt_bench_majority.json"),
-    ("oasst", "oasst/en_100_tree.jsonl"),
+    ("oasst", "oasst_ranked/en_100_tree.jsonl"),
 ]
 
 
@@ -94,16 +95,16 @@ def test_importing_everything_twice_is_importing_it_once(database: sa.Engine) ->
 
 
 def test_candidates_of_prm800k_are_alternatives_with_labels_below_the_one_annotation(database: sa.Engine) -> None:
-    report = import_real(database, "prm800k", "prm800k/examples.jsonl")
+    report = import_real(database, "prm800k", "prm800k_sample/examples.jsonl")
     ratings = [
         candidate["rating"]
-        for row in rows_of("prm800k/examples.jsonl")
+        for row in rows_of("prm800k_sample/examples.jsonl")
         for step in row["label"]["steps"]
         for candidate in step["completions"]
     ]
     human = [
         step["human_completion"]["text"]
-        for row in rows_of("prm800k/examples.jsonl")
+        for row in rows_of("prm800k_sample/examples.jsonl")
         for step in row["label"]["steps"]
         if step["human_completion"]
     ]
@@ -123,7 +124,7 @@ def test_candidates_of_prm800k_are_alternatives_with_labels_below_the_one_annota
 
 
 def test_a_corrected_rating_supersedes_the_whole_annotation(database: sa.Engine, tmp_path: Path) -> None:
-    row = rows_of("prm800k/examples.jsonl")[0]
+    row = rows_of("prm800k_sample/examples.jsonl")[0]
     path = tmp_path / "examples.jsonl"
     import_rows(database, path, "prm800k", row)
     row["label"]["steps"][1]["completions"][3]["rating"] = 1
@@ -173,7 +174,7 @@ def test_svamp_joins_problems_of_one_body(database: sa.Engine) -> None:
 
 
 def test_critiques_are_judged_by_people_and_by_other_critiques(database: sa.Engine) -> None:
-    for file in ("mr_gsm8k/Claude_eval_results.json", "mr_gsm8k/GPT3_5_eval_results.json"):
+    for file in ("mr_gsm8k_critiques/Claude_eval_results.json", "mr_gsm8k_critiques/GPT3_5_eval_results.json"):
         import_real(database, "mr-gsm8k", file)
     found = all_rows(
         database,
@@ -213,7 +214,7 @@ def test_three_votes_are_three_annotators_and_a_changed_vote_supersedes(database
 
 
 def test_both_sides_equal_is_one_solution_and_no_choice(database: sa.Engine) -> None:
-    report = import_real(database, "hh-rlhf", "hh_rlhf/helpful-base-test.jsonl")
+    report = import_real(database, "hh-rlhf", "hh_rlhf_helpful/helpful-base-test.jsonl")
     assert (report.n_kept, report.stored["solutions"], report.stored["preferences"]) == (4, 7, 3)
     assert dict(report.left_out) == {"chosen_equals_rejected": 1, "empty_response": 1}
     steps = {tuple(steps) for (steps,) in all_rows(database, sa.select(Solution.steps))}
@@ -221,14 +222,14 @@ def test_both_sides_equal_is_one_solution_and_no_choice(database: sa.Engine) -> 
 
 
 def test_values_stand_under_a_run_of_the_import(database: sa.Engine) -> None:
-    import_real(database, "openr", "openr/samples_math-aps-tree.jsonl")
+    import_real(database, "openr", "openr_math_aps/samples_math-aps-tree.jsonl")
     runs = all_rows(database, sa.select(Run.kind, Run.engine, Run.model, Run.status))
     assert runs == [("rollouts", "import", "openr/samples_math-aps-tree", "done")]
     start = all_rows(
         database, sa.select(StepValue.n_right, StepValue.n_rollouts).where(StepValue.step_index == -1).distinct()
     )
     assert [right / n for right, n in start] == [
-        rows_of("openr/samples_math-aps-tree.jsonl")[0]["reasoning_steps"]["mc_value"]
+        rows_of("openr_math_aps/samples_math-aps-tree.jsonl")[0]["reasoning_steps"]["mc_value"]
     ]
 
 
@@ -380,7 +381,7 @@ def test_a_preview_needs_no_database_and_shows_what_cannot_be_taken(
 def test_what_a_row_said_and_no_table_took_is_counted_at_the_end(
     database_url: str, database: sa.Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = DATA / "hh_rlhf" / "helpful-base-test.jsonl"
+    path = DATA / "hh_rlhf_helpful" / "helpful-base-test.jsonl"
     code, out, _ = run(monkeypatch, capsys, "hh-rlhf", str(path), "--db", database_url)
     assert (code, out.splitlines()) == (
         0,
@@ -391,3 +392,28 @@ def test_what_a_row_said_and_no_table_took_is_counted_at_the_end(
             "  kept beside these rows only: 1 chosen_equals_rejected, 1 empty_response",
         ],
     )
+
+
+# ------------------------------------------------------------ all of them at once
+
+
+def test_the_script_imports_what_a_folder_holds_and_tells_what_sets_share(
+    database: sa.Engine, tmp_path: Path
+) -> None:
+    for folder in (*DATA.iterdir(), EXAMPLES / "processbench"):
+        (tmp_path / folder.name).symlink_to(folder)
+    (tmp_path / "gsm8k").mkdir()
+    for file in (EXAMPLES / "gsm8k" / "test.jsonl", DATA / "gsm8k_cot_samples" / "test.source_lines.txt"):
+        (tmp_path / "gsm8k" / file.name).symlink_to(file)
+    import_all = importlib.import_module("examples.import_all")
+    table = {row["set"]: row for row in import_all.import_sets(database, tmp_path)}
+    assert "gsm8k_model_solutions/*.jsonl" not in table
+    assert {row["rows"]["read"] - row["rows"]["kept"] for row in table.values()} == {0}
+    assert table["prmbench/*.jsonl"]["left_out"] == {"error_step_past_end": 1}
+    assert table["gsm8k_cot_samples/*.jsonl"]["stored"] == {"solutions": 6}
+    shared = {tuple(pair["sets"]): pair["same_problems"] for pair in import_all.shared_between(database)}
+    assert shared == {
+        ("gsm-plus", "gsm8k/test"): 1,
+        ("gsm-plus", "processbench"): 1,
+        ("gsm8k/test", "processbench"): 12,
+    }

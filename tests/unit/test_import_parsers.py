@@ -78,7 +78,10 @@ def put_back(record: ImportedRow) -> dict[str, Any]:
 
 
 def test_the_path_of_phase_1_has_the_chosen_candidates_and_the_labellers_own_steps() -> None:
-    record, row = records_of("prm800k", "prm800k/examples.jsonl")[0], rows_of("prm800k/examples.jsonl")[0]
+    record, row = (
+        records_of("prm800k", "prm800k_sample/examples.jsonl")[0],
+        rows_of("prm800k_sample/examples.jsonl")[0],
+    )
     (solution,) = record.solutions
     (annotation,) = solution.annotations
     steps = row["label"]["steps"]
@@ -102,7 +105,10 @@ def test_the_path_of_phase_1_has_the_chosen_candidates_and_the_labellers_own_ste
 
 
 def test_the_solution_of_phase_2_is_the_whole_one_that_was_judged_up_to_its_first_error() -> None:
-    record, row = records_of("prm800k", "prm800k/examples.jsonl")[2], rows_of("prm800k/examples.jsonl")[2]
+    record, row = (
+        records_of("prm800k", "prm800k_sample/examples.jsonl")[2],
+        rows_of("prm800k_sample/examples.jsonl")[2],
+    )
     (solution,) = record.solutions
     (annotation,) = solution.annotations
     assert [*solution.steps, "# Answer\n\n7200"] == row["question"]["pre_generated_steps"]
@@ -191,8 +197,8 @@ def test_a_prm800k_row_comes_back_key_for_key(row: dict[str, Any]) -> None:
 
 
 def test_the_real_prm800k_rows_come_back_key_for_key() -> None:
-    assert [put_back(one) for one in records_of("prm800k", "prm800k/examples.jsonl")] == rows_of(
-        "prm800k/examples.jsonl"
+    assert [put_back(one) for one in records_of("prm800k", "prm800k_sample/examples.jsonl")] == rows_of(
+        "prm800k_sample/examples.jsonl"
     )
 
 
@@ -251,6 +257,36 @@ def test_a_broken_math_shepherd_row_is_refused_by_name(change: dict[str, str], r
     with pytest.raises(RowError) as caught:
         parse("math-shepherd", SHEPHERD | change)
     assert caught.value.reason == reason
+
+
+# ------------------------------------------------------------ ProcessBench
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_processbench_row_comes_back_key_for_key(data: st.DataObject) -> None:
+    steps = data.draw(st.lists(TEXTS, min_size=1, max_size=4))
+    row = {
+        "id": "gsm8k-2",
+        "generator": "m",
+        "problem": PROBLEM,
+        "steps": steps,
+        "final_answer_correct": data.draw(st.booleans()),
+        "label": data.draw(st.integers(-1, len(steps) - 1)),
+        **data.draw(st.sampled_from([{}, {"note": 5}])),
+    }
+    (record,) = parse("processbench", row)
+    (solution,) = record.solutions
+    first_error = solution.annotations[0].first_error
+    assert {
+        "id": solution.source_key,
+        "generator": solution.generator,
+        "problem": problem_of(record).statement,
+        "steps": list(solution.steps),
+        "final_answer_correct": solution.outcome,
+        "label": -1 if first_error is None else first_error,
+        **(solution.extra or {}),
+    } == row
 
 
 # ------------------------------------------------------------ first errors and critiques
@@ -315,9 +351,9 @@ def test_mr_bens_programs_are_one_step_each_and_get_no_step_label_where_they_are
 
 
 def test_mr_gsm8ks_critics_meet_at_one_solution_and_are_judged_by_people_and_by_gpt_4() -> None:
-    claude = records_of("mr-gsm8k", "mr_gsm8k/Claude_eval_results.json")
-    (gpt,) = records_of("mr-gsm8k", "mr_gsm8k/GPT3_5_eval_results.json")
-    row = rows_of("mr_gsm8k/Claude_eval_results.json")[0]
+    claude = records_of("mr-gsm8k", "mr_gsm8k_critiques/Claude_eval_results.json")
+    (gpt,) = records_of("mr-gsm8k", "mr_gsm8k_critiques/GPT3_5_eval_results.json")
+    row = rows_of("mr_gsm8k_critiques/Claude_eval_results.json")[0]
     assert claude[0].solutions[0].source_key == gpt.solutions[0].source_key
     solution = claude[0].solutions[0]
     assert solution.annotations[0].first_error == row["model_output_solution_first_error_step"] - 1
@@ -340,7 +376,7 @@ def test_mr_gsm8ks_critics_meet_at_one_solution_and_are_judged_by_people_and_by_
     ("word", "verdict"), [("Correct", "pass"), ("- Wrong", "fail"), ("[Correct]", "pass"), ("Perhaps", "unreadable")]
 )
 def test_gpt_4s_decision_is_read_in_all_its_spellings(word: str, verdict: str) -> None:
-    row = rows_of("mr_gsm8k/Claude_eval_results.json")[0]
+    row = rows_of("mr_gsm8k_critiques/Claude_eval_results.json")[0]
     analysis = row["gpt4_error_reason_correctness_analysis"] | {"Final Decision": word}
     (record,) = parse("mr-gsm8k", row | {"gpt4_error_reason_correctness_analysis": analysis})
     assert record.solutions[0].critiques[0].critiques[0].verdict == verdict
@@ -422,7 +458,7 @@ def test_best_of_8_has_a_score_for_each_sample() -> None:
 
 @pytest.mark.parametrize("file", ["samples_math-aps.jsonl.gz", "samples_math-aps-tree.jsonl"])
 def test_openrs_values_are_counts_that_give_its_shares(file: str) -> None:
-    (record,), (row,) = records_of("openr", f"openr/{file}"), rows_of(f"openr/{file}")
+    (record,), (row,) = records_of("openr", f"openr_math_aps/{file}"), rows_of(f"openr_math_aps/{file}")
     shares: dict[str, list[float]] = {}
 
     def walk(node: Any) -> None:
@@ -459,8 +495,8 @@ def test_a_flat_prefix_goes_on_from_the_longest_one_that_it_begins_with() -> Non
 
 
 def test_hh_rlhf_shares_the_prompt_and_says_where_both_sides_are_one() -> None:
-    same, single, several, empty = records_of("hh-rlhf", "hh_rlhf/helpful-base-test.jsonl")
-    rows = rows_of("hh_rlhf/helpful-base-test.jsonl")
+    same, single, several, empty = records_of("hh-rlhf", "hh_rlhf_helpful/helpful-base-test.jsonl")
+    rows = rows_of("hh_rlhf_helpful/helpful-base-test.jsonl")
     assert (same.left_out, len(same.solutions), same.preferences) == (("chosen_equals_rejected",), 1, ())
     assert problem_of(single).statement == "can i bathe my rat?"
     messages = (problem_of(several).extra or {})["messages"]
@@ -505,7 +541,7 @@ def test_ranked_replies_are_choices_of_each_pair() -> None:
     assert record.left_out == ("fewer_than_two_ranked",)
     with pytest.raises(RowError, match="no message of the tree has two ranked replies"):
         parse("oasst", {"prompt": tree | {"replies": replies[:1]}})
-    (real,) = records_of("oasst", "oasst/en_100_tree.jsonl")
+    (real,) = records_of("oasst", "oasst_ranked/en_100_tree.jsonl")
     assert len(real.preferences) == len(real.solutions) * (len(real.solutions) - 1) // 2
 
 
