@@ -341,6 +341,7 @@ def test_each_command_writes_its_set_and_says_what_became_of_the_rows(
         ("prm --reward-tokens +", "is not RIGHT,WRONG"),
         ("preference --reward-model orm-1", "goes with --from scores"),
         ("preference --from scores", "need the name of a reward model"),
+        ("cloud --from alternatives", "critiques are of whole solutions"),
         ("critique --kind none", "there is no row to export: read 0"),
     ],
 )
