@@ -88,8 +88,8 @@ def cloud_set(
     chosen = options or CritiqueOptions()
     if pairs.flags["origin"] in ("shared-prefix", "alternatives"):
         raise SettingsError(
-            f"pairs from {pairs.flags['origin']} end in a step, and critiques are of whole solutions; take pairs from "
-            "preferences, outcomes, first-errors or scores"
+            f"pairs from {pairs.flags['origin']} end in a step, and critiques are of whole solutions; take "
+            "pairs from preferences, outcomes, first-errors or scores"
         )
     return TrainingSet(
         "cloud",
