@@ -62,8 +62,9 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 
 bench: bench-exports bench-imports bench-generation bench-rollouts bench-annotator  ## every benchmark
 
-bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
-	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
+bench-exports: $(VENV)/.dev  ## rows into and out of a large database, beside the bare limit (ARGS=--full: a million)
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/large.py $(ARGS)
 
 bench-imports: $(VENV)/.dev  ## files into both databases, first and again (ARGS="--rows 200000")
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/importing.py $(ARGS)

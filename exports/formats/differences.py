@@ -125,9 +125,17 @@ def _key_of(*entries: ConfigEntry | None) -> SplitKey:
     keys = [name for name in columns if name in nested or not isinstance(columns[name], str)]
 
     def split(row: Mapping[str, Any]) -> tuple[Any, Any]:
-        return {name: row.get(name) for name in keys}, {name: one for name, one in row.items() if name not in keys}
+        rest = {name: _number(one) for name, one in row.items() if name not in keys}
+        return {name: row.get(name) for name in keys}, rest
 
     return split
+
+
+def _number(value: Any) -> Any:
+    """A label as a number, so that true is 1.0 where the other set is soft."""
+    if isinstance(value, list):
+        return [_number(one) for one in value]
+    return float(value) if isinstance(value, bool | int) else value
 
 
 def _each(config: str, side: _Side) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from exports.formats import SetWriter
+from exports.formats.columns import PRM, Column
 from exports.formats.differences import Change, compare_sets
 from stepmark.cli.main import app
 from stepmark.errors import InputError
@@ -49,6 +50,16 @@ def test_rows_are_added_removed_or_changed_and_neither_order_nor_split_nor_kind_
     assert (back.n_added, back.n_removed, back.n_changed, back.added) == (1, 2, 1, [])
     (itself,) = compare_sets(two[0], two[0])
     assert (itself.n_same, itself.n_added, itself.n_removed, itself.n_changed) == (8, 0, 0, 0)
+
+
+def test_hard_labels_that_became_soft_are_the_same_where_their_values_are(tmp_path: Path) -> None:
+    for name, kind, labels in (("a", "bools", [True, False]), ("b", "floats", [1.0, 0.0])):
+        columns = (*PRM[:2], Column("labels", kind, "labels"))
+        with SetWriter(tmp_path / name, "prm", columns=columns) as writer:
+            writer.write("train", {"prompt": "p", "completions": ["x", "y"], "labels": labels})
+            writer.finish(version="1", format="trl", query={}, counts={"read": 1, "kept": 1, "dropped": {}})
+    (found,) = compare_sets(tmp_path / "a", tmp_path / "b")
+    assert (found.n_same, found.n_changed) == (1, 0)
 
 
 def test_a_set_that_one_folder_lacks_is_all_new_and_an_unknown_one_is_refused(
