@@ -64,8 +64,9 @@ format: $(VENV)/.dev  ## format and mend what can be mended by itself
 
 bench: bench-exports bench-imports bench-generation bench-rollouts bench-annotator  ## every benchmark that needs no data of yours
 
-bench-exports: $(VENV)/.dev  ## rows into and out of the database, beside the bare driver
-	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py $(ARGS)
+bench-exports: $(VENV)/.dev  ## rows into and out of a large database, beside the bare limit (ARGS=--full: a million)
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/bulk_insert.py
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/large.py $(ARGS)
 
 bench-generation: $(VENV)/.dev  ## sampling from a server, beside bare loops and other tools (ARGS="--peers --large")
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/generation/throughput.py $(ARGS)

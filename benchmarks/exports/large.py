@@ -141,6 +141,12 @@ def generate(url: str, n: int) -> float:
                 bulk_insert(session, table_of(model), found)
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for model in (Annotator, Problem, Solution, Annotation):
+                table = table_of(model)
+                (key,) = (column.name for column in table.primary_key.columns)
+                connection.exec_driver_sql(
+                    f"SELECT setval(pg_get_serial_sequence('{table.name}', '{key}'), max({key})) FROM {table.name}"
+                )
             connection.exec_driver_sql("ANALYZE")
     engine.dispose()
     return time.perf_counter() - began
@@ -243,7 +249,8 @@ def write_bare(cursor: Any, path: Path, file_format: str) -> int:
                 file.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
                 continue
             columns = [list(column) for column in zip(*rows, strict=True)]
-            types = [pa.string() if any(isinstance(one, str) for one in c[:1]) else pa.int64() for c in columns]
+            kinds = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), type(None): pa.int64()}
+            types = [kinds[type(next((one for one in c if one is not None), None))] for c in columns]
             arrays = [pa.array(c, type=t) for c, t in zip(columns, types, strict=True)]
             table = pa.table(arrays, names=[f"c{index}" for index in range(len(columns))])
             writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")

@@ -50,7 +50,8 @@ class RowStatistics:
             self._values[name].update(row[name])
         for name in self._shares:
             value = row[name]
-            self._values[name].update(round(one, 1) for one in (value if isinstance(value, list) else (value,)))
+            for one in value if isinstance(value, list) else (value,):
+                self._values[name][None if one is None else round(one, 1)] += 1
         if self._pairs:
             chosen, rejected = characters(row["chosen"]), characters(row["rejected"])
             self._longer["chosen" if chosen > rejected else "rejected" if rejected > chosen else "equal"] += 1
@@ -60,10 +61,14 @@ class RowStatistics:
     def labels(self) -> dict[str, dict[str, int]]:
         """How often each value stands in each column of labels, and in pairs which text is longer.
 
-        Floats are rounded to one decimal. A column with more than twenty values is none of labels.
+        Floats are rounded to one decimal; what is not judged counts as null. A column with more than twenty values is
+        none of labels.
         """
         found = {
-            name: {str(value).lower(): n for value, n in sorted(counts.items())}
+            name: {
+                "null" if value is None else str(value).lower(): counts[value]
+                for value in sorted(counts, key=lambda value: (value is not None, value))
+            }
             for name, counts in self._values.items()
             if 0 < len(counts) <= _MOST_VALUES
         }

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, aliased
 from db.models import Annotation, Critique, CritiqueJudgement, Problem, Run, Solution
 from db.selection import is_label_data
 from exports.formats.columns import PREFERENCE
+from stepmark.errors import SettingsError
 from stepmark.prompts import Prompt, read_prompt
 from stepmark.prompts.critics import FOLDER, META_PLACES, PLACES, question_on_critique, question_to_critic
 
@@ -79,8 +80,17 @@ def critique_preference_set(
 def cloud_set(
     selection: Selection, pairs: TrainingSet, options: CritiqueOptions | None = None, *, max_feedback: int = 1
 ) -> TrainingSet:
-    """Pairs of solutions (a preference set) with critiques of both."""
+    """Pairs of solutions (a preference set) with critiques of both.
+
+    Raises:
+        SettingsError: The pairs are of steps; critiques are of whole solutions.
+    """
     chosen = options or CritiqueOptions()
+    if pairs.flags["origin"] in ("shared-prefix", "alternatives"):
+        raise SettingsError(
+            f"pairs from {pairs.flags['origin']} end in a step, and critiques are of whole solutions; take "
+            "pairs from preferences, outcomes, first-errors or scores"
+        )
     return TrainingSet(
         "cloud",
         selection,

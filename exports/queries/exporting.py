@@ -20,7 +20,7 @@ from db.models import Annotator, Solution
 from db.secrets import pseudonyms
 from db.selection import check_sources
 from exports.formats.columns import CONFIGS, TIES, TRACE, Column
-from exports.formats.files import FileFormat
+from exports.formats.files import FileFormat, sha256_of
 from exports.formats.layouts import About, CannotExpress, Layout, LayoutOptions, as_they_are, layout_of
 from exports.formats.sets import ROWS_PER_SHARD, SetWriter
 from stepmark.errors import InputError, SettingsError
@@ -31,7 +31,7 @@ from .balancing import Balance
 from .facts import with_facts
 from .guidelines import GuidelineVersions
 from .lengths import Lengths, with_lengths
-from .selection import UNKNOWN, Counts, SetRow, TrainingSet
+from .selection import UNKNOWN, Counts, Selection, SetRow, TrainingSet
 from .sieve import Sieve
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
@@ -101,7 +101,7 @@ def export_set(
             f"the rows of {wanted.config} have no classes that could be balanced; leave out --balance"
         )
     layout, told = layout or layout_of(wanted.config), options or LayoutOptions()
-    query = {**asdict(wanted.selection), **wanted.flags, **_cut(target), **layout.options(told)}
+    query = {**_selected(wanted.selection), **wanted.flags, **_cut(target), **layout.options(told)}
     counts, splits, licences, sources = Counts(), Counter[str](), Counter[str](), Counter[str]()
     side_of = lru_cache(maxsize=1024)(lambda family: split_of(family, target.shares, target.split_seed))
     name_of = None if target.trace == "none" else _names(engine, target)
@@ -192,6 +192,17 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
+def _selected(selection: Selection) -> dict[str, Any]:
+    """The selection as the manifest records it: files by name and hash, since a path is of one machine alone."""
+    return {**asdict(selection), "decontaminate": [_named(one) for one in selection.decontaminate]}
+
+
+def _named(name: str) -> str:
+    path = Path(name)
+    file = path / "tokenizer.json" if path.is_dir() else path
+    return f"{path.name}@{sha256_of(file)[:16]}" if file.is_file() else name
+
+
 def _cut(target: Target) -> dict[str, Any]:
     """How a set is cut, as the manifest records it."""
     lengths = target.lengths
@@ -202,7 +213,7 @@ def _cut(target: Target) -> dict[str, Any]:
         "rows_per_shard": target.rows_per_shard,
         "trace": target.trace,
         "balance": target.balance,
-        "tokenizer": None if lengths is None else lengths.tokenizer,
+        "tokenizer": None if lengths is None else _named(lengths.tokenizer),
         "max_length": None if lengths is None else lengths.max_length,
         "drop_longer": lengths is not None and lengths.drop_longer,
     }

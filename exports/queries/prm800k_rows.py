@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from db.models import (
     Alternative,
@@ -31,6 +31,8 @@ from .selection import Counts, Page, RowLimits, Selection, SetRow, TrainingSet, 
 from .sources.prm800k import StoredRow, as_row
 
 _CHUNK = 500
+_ORIGIN = aliased(ProblemSource)
+"""Apart from the sources by which solutions are selected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]
             Solution.source,
             Solution.run_id,
             Solution.licence,
-            ProblemSource.extra.label("source_extra"),
+            _ORIGIN.extra.label("source_extra"),
             Problem.statement,
             Problem.family,
             Problem.reference_answer,
@@ -206,10 +208,7 @@ def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]
         .select_from(Solution)
         .join(Annotation, Annotation.solution_id == Solution.solution_id)
         .join(Problem, Problem.problem_id == Solution.problem_id)
-        .outerjoin(
-            ProblemSource,
-            sa.and_(ProblemSource.source == Solution.source, ProblemSource.source_key == Solution.source_key),
-        )
+        .outerjoin(_ORIGIN, sa.and_(_ORIGIN.source == Solution.source, _ORIGIN.source_key == Solution.source_key))
         .where(page.holds(Solution.problem_id), is_selected(selection), Annotation.kind == "steps")
         .order_by(Solution.problem_id, Solution.solution_id, Annotation.annotation_id)
     )

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,10 @@ def test_problems_that_are_flagged_too_hard_or_in_a_test_set_are_left_out(
     by_both = "dropped 2 in_test_set_by_exact, 2 in_test_set_by_family"  # the family has other numbers
     with pytest.raises(InputError, match=by_both):
         kept(keep_flagged=True, decontaminate=(str(tests),))
+    tests.write_text('"What is 9?"\n')
+    assert kept(keep_flagged=True, decontaminate=(str(tests),)) == (4, {})
+    recorded = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["configs"]["orm"]["query"]
+    assert re.fullmatch(r"tests\.jsonl@[0-9a-f]{16}", recorded["decontaminate"][0])
     for content, message in (("x\n", "line 1 is no JSON"), ("{}\n", "line 1 has no statement")):
         tests.write_text(content)
         with pytest.raises(InputError, match=message):

@@ -283,7 +283,11 @@ COMMANDS = {
     "prm --format openrlhf --step-token <s> --after-first-error all": ("prm", "openrlhf"),
     "orm --format rlhflow --reward-tokens good,bad": ("orm", "rlhflow"),
     "best-of-n --format rewardbench2": ("best_of_n", "rewardbench2"),
+    "prm --format prm800k --annotator annotator-2": ("prm", "prm800k"),
+    "prm --alternatives rows --target soft --labellers share": ("prm", "trl"),
     "preference --from scores --reward-model orm-1 --format trl-chat": ("preference", "trl-chat"),
+    "preference --from shared-prefix --annotator annotator-2": ("preference", "trl"),
+    "preference --from alternatives": ("preference", "trl"),
     "critique --standing any": ("critique", "messages"),
     "critique-preference --format axolotl": ("critique_preference", "axolotl"),
     "cloud --from outcomes --max-feedback 2": ("cloud", "cloud"),
@@ -319,7 +323,8 @@ def test_each_command_writes_its_set_and_says_what_became_of_the_rows(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     config, layout = COMMANDS[command]
-    assert run(monkeypatch, *command.split(), "--out", str(tmp_path), "--db", database_file, "--json") == 0
+    where = ("--source", "sma*", "--out", str(tmp_path), "--db", database_file, "--json")
+    assert run(monkeypatch, *command.split(), *where) == 0
     report = json.loads(capsys.readouterr().out)
     entry = json.loads((tmp_path / "manifest.json").read_bytes())["configs"][config]
     assert (report["config"], entry["format"]) == (config, layout)
@@ -336,6 +341,7 @@ def test_each_command_writes_its_set_and_says_what_became_of_the_rows(
         ("prm --reward-tokens +", "is not RIGHT,WRONG"),
         ("preference --reward-model orm-1", "goes with --from scores"),
         ("preference --from scores", "need the name of a reward model"),
+        ("cloud --from alternatives", "critiques are of whole solutions"),
         ("critique --kind none", "there is no row to export: read 0"),
     ],
 )

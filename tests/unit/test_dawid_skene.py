@@ -186,3 +186,19 @@ def test_settings_that_cannot_be_are_refused(setting: dict[str, float]) -> None:
     one = np.zeros(1, dtype=np.int64)
     with pytest.raises(InputError, match="at least 0, above 0, and at least 1"):
         dawid_skene(one, one, one, 3, **setting)  # type: ignore[arg-type]
+
+
+def test_items_that_stand_for_many_are_as_good_as_the_many() -> None:
+    patterns = [([0, 1], [1, 1]), ([0, 1], [1, 0]), ([1, 2], [0, 0]), ([0, 2], [1, 2])]
+    times = [40, 3, 20, 2]
+
+    def fit(chosen: list[int], **more: Any) -> DawidSkene:
+        item = np.repeat(np.arange(len(chosen)), 2)
+        who, category = (np.concatenate([patterns[one][part] for one in chosen]) for part in (0, 1))
+        return dawid_skene(item, who, category, 3, **more)
+
+    each = fit([one for one, n in enumerate(times) for _ in range(n)])
+    together = fit([0, 1, 2, 3], times=np.array(times))
+    first = np.cumsum([0, *times[:-1]])
+    assert np.allclose(together.posteriors, each.posteriors[first])
+    assert np.allclose(together.log_likelihoods, each.log_likelihoods)

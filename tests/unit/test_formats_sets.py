@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from exports.formats import SetWriter, read_counts, read_rows
 from exports.formats.card import MARK, size_category
-from exports.formats.columns import CONFIGS, MARGIN, PREFERENCE, TIES
+from exports.formats.columns import CONFIGS, MARGIN, PREFERENCE, TIES, Column
 from exports.formats.files import FileFormat, json_line
 from exports.formats.manifest import read_manifest
 from stepmark.errors import InputError, LimitReached, SettingsError
@@ -282,6 +282,20 @@ def test_long_examples_are_cut_and_columns_of_many_values_are_no_labels(tmp_path
     entry = manifest.configs["best_of_n"]
     assert entry.example == {"prompt": "a" * 400 + "…", "answers": ["b"] * 8, "labels": list(range(8))}
     assert (entry.labels, entry.lengths) == ({}, {"2048": 1})
+
+
+def test_labels_that_nobody_gave_are_counted_as_null(tmp_path: Path) -> None:
+    columns = (*CONFIGS["prm"][:2], Column("labels", "bools", "hard"), Column("soft", "floats", "soft"))
+    with SetWriter(tmp_path, "prm", columns=columns) as writer:
+        labels = {"labels": [True, None, False], "soft": [0.25, None, 0.75]}
+        writer.write("train", {"prompt": "p", "completions": ["a", "b", "c"], **labels})
+        finish(writer)
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    assert manifest.configs["prm"].labels == {
+        "labels": {"null": 1, "false": 1, "true": 1},
+        "soft": {"null": 1, "0.2": 1, "0.8": 1},
+    }
 
 
 def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
