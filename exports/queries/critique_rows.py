@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from db.models import Annotation, Critique, CritiqueJudgement, Problem, Run, Solution
-from db.selection import is_label_data
+from db.selection import is_label_data, unindexed
 from exports.formats.columns import PREFERENCE
 from stepmark.errors import SettingsError
 from stepmark.prompts import Prompt, read_prompt
@@ -334,7 +334,7 @@ def _by_people() -> sa.ColumnElement[Any]:
                 CritiqueJudgement.critique_id == Critique.critique_id,
                 CritiqueJudgement.annotation_id == Annotation.annotation_id,
                 CritiqueJudgement.judgement == judgement,
-                Annotation.superseded_by_id.is_(None),
+                unindexed(Annotation.superseded_by_id).is_(None),
                 is_label_data(),
             )
             .correlate(Critique)

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.models import Alternative, AlternativeLabel, Annotation, Annotator, Problem, Score, Solution, StepLabel
-from db.selection import is_label_data
+from db.selection import is_label_data, unindexed
 from exports.formats.columns import MARGIN, PREFERENCE, Column
 from stepmark.errors import InputError, SettingsError
 from stepmark.steps import render_answer, render_prefix, render_solution
@@ -210,7 +210,7 @@ def candidate_text(text: str, index: int, *, is_answer: bool) -> str:
 def only_labels_that_count(query: Any, annotators: Sequence[str], annotator_kinds: Sequence[str]) -> Any:
     """A query of annotations without those that were superseded or measure people, by these annotators."""
     query = query.join(Annotator, Annotator.annotator_id == Annotation.annotator_id).where(
-        Annotation.superseded_by_id.is_(None), is_label_data()
+        unindexed(Annotation.superseded_by_id).is_(None), is_label_data()
     )
     if annotators:
         query = query.where(Annotator.name.in_(annotators))

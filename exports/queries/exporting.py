@@ -200,7 +200,7 @@ def _selected(selection: Selection) -> dict[str, Any]:
 def _named(name: str) -> str:
     path = Path(name)
     file = path / "tokenizer.json" if path.is_dir() else path
-    return f"{path.name}@{sha256_of(file)[:16]}" if file.is_file() else name
+    return f"{path.resolve().name}@{sha256_of(file)[:16]}" if file.is_file() else name
 
 
 def _cut(target: Target) -> dict[str, Any]:

@@ -298,7 +298,9 @@ def _values_of(codes: str) -> tuple[dict[int, Target], int]:
     return targets, most
 
 
-def _annotations(session: Session, page: Page, selection: Selection, options: PrmOptions) -> list[_Said]:
+def _annotations(
+    session: Session, page: Page, selection: Selection, options: PrmOptions, *, with_steps: bool = True
+) -> list[_Said]:
     code = (
         12 * StepLabel.step_index
         + 4 * (StepLabel.label + 1)
@@ -320,7 +322,7 @@ def _annotations(session: Session, page: Page, selection: Selection, options: Pr
             Annotation.task_id,
             Annotation.finish_reason,
             json_text(Annotation.segments),
-            json_text(Solution.steps),
+            json_text(Solution.steps) if with_steps else sa.literal("[]"),
             Solution.answer,
             Solution.outcome,
             Solution.source,
@@ -401,7 +403,7 @@ def _posterior(session: Session, selection: Selection, options: PrmOptions) -> P
     """
     times: Counter[Pattern] = Counter()
     for page in pages(session):
-        found = _annotations(session, page, selection, options)
+        found = _annotations(session, page, selection, options, with_steps=False)
         for _, group in groupby(found, key=attrgetter("solution_id")):
             judging = {
                 said.annotator_id: read_codes(said.codes)

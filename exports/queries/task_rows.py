@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.critiques import variants_to_carry_to
 from db.models import Annotation, Annotator, Problem, ProblemSource, Solution
-from db.selection import BUILT_IN_SOURCE, in_source, tells_first_error
+from db.selection import BUILT_IN_SOURCE, in_source, tells_first_error, unindexed
 from stepmark.prompts import Prompt, read_prompt
 from stepmark.prompts.critics import FOLDER, PLACES, question_to_critic
 
@@ -212,7 +212,7 @@ def _solutions(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
         sa.exists()
         .where(
             Annotation.solution_id == Solution.solution_id,
-            Annotation.superseded_by_id.is_(None),
+            unindexed(Annotation.superseded_by_id).is_(None),
             Annotation.first_error.is_not(None),
             Annotation.annotator_id == Annotator.annotator_id,
             Annotator.kind.in_(("person", "program")),

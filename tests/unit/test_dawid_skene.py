@@ -1,5 +1,7 @@
 """Dawid and Skene's model: the paper's data, known parameters recovered, and what the data cannot tell."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
