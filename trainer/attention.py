@@ -115,9 +115,15 @@ def lay_out(lengths: Ints, paths: list[Ints], *, ragged: bool) -> Segments:
     if ragged:
         ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         key_ends = np.concatenate([[0], np.cumsum(n_keys)]).astype(np.int32)
-        empty = torch.zeros(0, dtype=torch.long)
-        parts = (torch.from_numpy(part) for part in (ends, np.concatenate(paths), key_ends))
-        return Segments((), empty, *parts, longest=longest, n_scores=n_scores)
+        return Segments(
+            blocks=(),
+            back=torch.zeros(0, dtype=torch.long),
+            query_ends=torch.from_numpy(ends),
+            keys=torch.from_numpy(np.concatenate(paths)),
+            key_ends=torch.from_numpy(key_ends),
+            longest=longest,
+            n_scores=n_scores,
+        )
     blocks, back = [], np.zeros(int(lengths.sum()), np.int64)
     n_before = 0
     for members in _blocks(lengths, n_keys):
@@ -158,7 +164,7 @@ def use(model: Any) -> bool:
     """Makes a Transformers model use this attention where it is given segments; tells whether that is possible."""
     from transformers import AttentionInterface
 
-    if NAME not in AttentionInterface():
+    if NAME not in AttentionInterface():  # type: ignore[no-untyped-call]
         AttentionInterface.register(NAME, _forward)
     if not model._can_set_attn_implementation():
         return False

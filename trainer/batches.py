@@ -306,7 +306,7 @@ def _cut(order: Ints, bundles: list[Ints], costs: Ints, *, batch_tokens: int) ->
 def collate(data: TokenSet, items: Ints, *, share: bool = True, ragged: bool = False) -> Batch:
     """Gathers items into one batch on the CPU; `ragged` as in `lay_out`."""
     numbers = (items[:, None] * data.group + np.arange(data.group)).ravel()
-    sequences = [data.sequence(number) for number in numbers]
+    sequences = [data.sequence(number) for number in numbers.tolist()]
     problems = np.repeat(data.problems[items], data.group)
     spans, leaves = _segments(sequences, problems, share=share)
     lengths = np.array([span.stop - span.start for span in spans], np.int64)

@@ -84,7 +84,8 @@ def continue_with(
 
     tokenizer = load_tokenizer(str(model))
     tokenizer.padding_side = "left"
-    lm: Any = AutoModelForCausalLM.from_pretrained(model).to(device).eval()
+    lm: Any = AutoModelForCausalLM.from_pretrained(model)
+    lm = lm.to(device).eval()
     torch.manual_seed(seed)
 
     @torch.no_grad()

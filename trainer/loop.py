@@ -143,7 +143,7 @@ def accumulate_gradients(
             loss = sum(
                 (part.weight * part.losses.sum() / n for part, n in zip(found, counts, strict=True)), 0.0 * total
             )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total
 
@@ -348,8 +348,9 @@ class _Run:
 
     def keep_best(self) -> None:
         """Writes the weights beside the checkpoint where they are the best so far."""
-        losses = [measures["loss"] for measures in self.report.evaluations]
-        best = min(range(len(losses)), key=lambda epoch: math.inf if losses[epoch] is None else losses[epoch])
+        found = [measures["loss"] for measures in self.report.evaluations]
+        losses = [math.inf if loss is None else loss for loss in found]
+        best = losses.index(min(losses))
         if self.settings.patience is None or best != len(losses) - 1:
             return
         self.report.best_epoch = best
@@ -509,7 +510,7 @@ def evaluate(net: RewardNet, data: TokenSet, items: Ints, *, batch_tokens: int, 
         measures = _measures_of_texts(logits_of)
     elif net.kind == "implicit-prm":
         totals = [np.array([beta * (z.sum() - r[0])]) for z, r in zip(logits_of, references, strict=True)]
-        measures = _measures_of_solutions(totals, labels[:, None], data.problems[items])
+        measures = _measures_of_solutions(totals, list(labels[:, None]), data.problems[items])
     else:
         sides = [(z[:n], z[n:]) for z, n in zip(logits_of, first_counts, strict=True)]
         if net.kind == "cloud":

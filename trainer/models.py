@@ -210,8 +210,8 @@ class RewardNet(nn.Module):
                     found = self.hidden(batch)[batch.reads].float()
             else:
                 found = self.hidden(batch)[batch.reads].float()
-        except (RuntimeError, TypeError, SettingsError, ImportError):
-            return False  # a kernel that is not there, or an attention that takes more than packing knows
+        except (RuntimeError, TypeError, ValueError, AssertionError, ImportError, SettingsError):
+            return False  # a kernel that is not there or refuses, an attention that takes more than packing knows
         return bool(((found - expected).norm(dim=1) <= tolerance * expected.norm(dim=1)).all())
 
     def _some_tokens(self, n: int) -> Tensor:
@@ -237,7 +237,7 @@ class LanguageNet(RewardNet):
         """Returns log p(target) of hidden states [K, D]; [K, V] logits never exist at once, nor are they kept."""
         from torch.utils.checkpoint import checkpoint
 
-        parts = zip(hidden.split(_AT_ONCE), targets.long().split(_AT_ONCE), strict=True)
+        parts = zip(torch.split(hidden, _AT_ONCE), torch.split(targets.long(), _AT_ONCE), strict=True)
         found = [checkpoint(self._log_probabilities, *part, use_reentrant=False) for part in parts]
         return torch.cat(found)
 
