@@ -41,8 +41,13 @@ class AddedProblems:
 
 
 def lock_imports(session: Session) -> None:
-    """Makes importers take turns until this transaction ends; on SQLite the write lock does so already."""
+    """Makes importers take turns until this transaction ends; on SQLite the write lock does so already.
+
+    Until then PostgreSQL plans every query anew: a plan that was made while the tables were empty, and kept, reads
+    them whole for every batch.
+    """
     if session.get_bind().dialect.name == "postgresql":
+        session.execute(sa.text("SET LOCAL plan_cache_mode = force_custom_plan"))
         session.execute(sa.select(sa.func.pg_advisory_xact_lock(_IMPORT_LOCK)))
 
 
