@@ -162,6 +162,7 @@ def export_set(
             licences=licences,
             sources=sources,
             guidelines=guidelines.found(),
+            agreement=counts.agreement,
             split_order=tuple(target.shares),
             beside=layout.beside,
         )

@@ -17,6 +17,7 @@ from db.models import Annotation, Preference, Problem, Solution, Task, TaskAdjud
 from db.selection import is_label_data, tells_first_error, unindexed
 from exports.formats.columns import MARGIN, PREFERENCE, Column
 
+from .agreeing import AgreementTally
 from .labels import LabelFilter, check_labels, flags_of, label_refusal
 from .selection import (
     Counts,
@@ -90,11 +91,15 @@ def choice_rows(
     3 far better; 0, which changes no loss, where nobody asked.
     """
     limits = RowLimits(selection, counts)
+    agreement = AgreementTally(("first", "second", None), is_ordinal=False)
     for page in pages(session):
         query = _choices(page, selection, options).order_by(_A.problem_id, Annotation.annotation_id)
         found = session.execute(query).all()
         decided = {} if options.adjudicated == "ignore" else _decided(session, page)
-        votes = _votes(found) if options.looks_at_others else {}
+        votes = _votes(found)
+        for pair, of_pair in votes.items():
+            side = {pair[0]: "first", pair[1]: "second"}
+            agreement.see(None if one is None else side[one] for one in of_pair.elements())
         done: set[int] = set()
         for row in found:
             by, choice, strength = [(row.annotation_id, row.annotator_id)], row.choice, row.strength
@@ -139,6 +144,8 @@ def choice_rows(
                     cells["margin"] = float(strength or 0)
                 found_row = SetRow(row.family, cells, source, licence, trust=row.reference_trust, trace=trace)
                 yield _labelled(found_row, by)
+    counts.agreement = agreement.measures()
+    counts.more["pairs_of_several_labellers"] = agreement.n_units
 
 
 def _key_of(row: Any) -> tuple[int, int]:

@@ -27,6 +27,7 @@ from stepmark.dawid_skene import dawid_skene
 from stepmark.errors import InputError
 from stepmark.steps import render_segments
 
+from .agreeing import AgreementTally
 from .labels import check_labels, flags_of, label_refusal
 from .selection import (
     Counts,
@@ -127,6 +128,7 @@ class _Rows:
         self._counts = counts
         self._posterior = posterior
         self._limits = RowLimits(selection, counts)
+        self._agreement = AgreementTally((-1, 0, 1), is_ordinal=True)
         self._rollouts_run = [] if options.rollouts_run is None else [options.rollouts_run]
         self._marks_of_one = lru_cache(maxsize=1 << 16)(self._find_marks_of_one)
 
@@ -140,6 +142,7 @@ class _Rows:
             found = _annotations(session, page, self._selection, options)
             texts = problem_texts(session, {said.problem_id for said in found})
             decided = _decided(session, page) if is_decided else {}
+            self._see_agreement(found)
             if not looks_at_others:
                 for said in found:
                     yield from self._row_of_one(said, texts[said.problem_id])
@@ -147,6 +150,21 @@ class _Rows:
             for _, group in groupby(found, key=attrgetter("solution_id")):
                 rows = list(group)
                 yield from self._rows_of_solution(rows, texts[rows[0].problem_id], decided)
+        self._counts.agreement = self._agreement.measures()
+        self._counts.more["steps_of_several_labellers"] = self._agreement.n_units
+
+    def _see_agreement(self, found: Sequence[_Said]) -> None:
+        for _, group in groupby(found, key=attrgetter("solution_id")):
+            first, *others = group
+            if not others:
+                continue
+            latest = {said.annotator_id: said for said in (first, *others) if _judges(said) and said.segments is None}
+            labels: dict[int, list[int]] = {}
+            for said in latest.values():
+                for index, one in read_codes(said.codes).items():
+                    labels.setdefault(index, []).append(one.label)
+            for of_step in labels.values():
+                self._agreement.see(of_step)
 
     def of_rollouts(self, session: Session) -> Iterator[SetRow]:
         """Rows of the values that a run of rollouts found; a solution without any is not read."""
@@ -163,7 +181,7 @@ class _Rows:
 
     def _row_of_one(self, said: _Said, text: ProblemText) -> Iterator[SetRow]:
         self._counts.n_read += 1
-        if said.refusal is not None or said.finish_reason in _NO_LABELS:
+        if not _judges(said):
             self._counts.dropped[said.refusal or str(said.finish_reason)] += 1
             return
         steps = _steps_of(said)
@@ -185,7 +203,7 @@ class _Rows:
         by_reviewer: dict[int, int] = {}
         for said in group:
             by_reviewer.update(decided.get(said.task_id, {}) if said.task_id is not None else {})
-        judging = [said for said in group if said.refusal is None and said.finish_reason not in _NO_LABELS]
+        judging = [said for said in group if _judges(said)]
         voting = {said.annotator_id: said for said in judging if said.segments is None}
         votes = votes_on_steps(((said.annotator_id, read_codes(said.codes)) for said in voting.values()), options)
         poor = unsupported(votes, options) if options.looks_at_others else {}
@@ -265,6 +283,10 @@ class _Rows:
                 "rule": rule,
             },
         )
+
+
+def _judges(said: _Said) -> bool:
+    return said.refusal is None and said.finish_reason not in _NO_LABELS
 
 
 def _refusal(

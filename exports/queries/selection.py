@@ -77,6 +77,8 @@ class Counts:
     dropped: Counter[str] = field(default_factory=Counter)
     more: Counter[str] = field(default_factory=Counter)
     """What else is worth knowing: `ties`, `problems_without_pairs`, ..."""
+    agreement: dict[str, float] = field(default_factory=dict)
+    """How far the labellers agree, by measure, where several judged the same."""
 
 
 @dataclass(slots=True)

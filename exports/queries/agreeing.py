@@ -1,0 +1,54 @@
+"""How far those agree whose labels a set is made of, counted while its rows are read, for card and manifest."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+
+from stepmark.agreement.alpha import krippendorff_alpha
+from stepmark.agreement.kappa import gwet_ac, raw_agreement
+from stepmark.agreement.tables import ordinal_weights
+
+
+class AgreementTally:
+    """Labels by unit (a step, a pair). Only how often each pattern of counts occurs is held, and few do."""
+
+    def __init__(self, categories: Sequence[Hashable], *, is_ordinal: bool) -> None:
+        self._place = {category: place for place, category in enumerate(categories)}
+        self._is_ordinal = is_ordinal
+        self._patterns: Counter[tuple[int, ...]] = Counter()
+
+    def see(self, labels: Iterable[Hashable]) -> None:
+        """Counts one unit; one that a single labeller judged tells nothing."""
+        counts = [0] * len(self._place)
+        for label in labels:
+            counts[self._place[label]] += 1
+        if sum(counts) > 1:
+            self._patterns[tuple(counts)] += 1
+
+    @property
+    def n_units(self) -> int:
+        """Units with two labels or more."""
+        return self._patterns.total()
+
+    def measures(self) -> dict[str, float]:
+        """Raw agreement, Krippendorff's alpha and Gwet's coefficient of units with two labels or more, where defined.
+
+        >>> tally = AgreementTally((-1, 0, 1), is_ordinal=True)
+        >>> for labels in ((1, 1), (1, 1), (-1, -1), (1, -1)):
+        ...     tally.see(labels)
+        >>> {name: round(value, 3) for name, value in tally.measures().items()}
+        {'raw agreement': 0.75, 'alpha (ordinal)': 0.533, 'AC2': 0.551}
+        """
+        if not self._patterns:
+            return {}
+        counts = np.repeat(list(self._patterns), list(self._patterns.values()), axis=0)
+        ordinal = self._is_ordinal
+        found = {
+            "raw agreement": raw_agreement(counts),
+            f"alpha ({'ordinal' if ordinal else 'nominal'})": krippendorff_alpha(
+                counts, "ordinal" if ordinal else "nominal"
+            ),
+            "AC2" if ordinal else "AC1": gwet_ac(counts, ordinal_weights(len(self._place)) if ordinal else None),
+        }
+        return {name: one.value for name, one in found.items() if one.value is not None}
