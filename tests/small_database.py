@@ -92,6 +92,7 @@ ORM = {"dropped": {"duplicate": 1, "outcome_unknown": 1}}
 TIE = {"tie": 1}
 CHOICES = TIE | JUDGES
 LEFT_OUT = {"margins_left_out": 1}
+SEVERAL = {"pairs_of_several_labellers": 1}
 CRITIQUES = {"dropped": {"no_prompt_for_kind": 1, "refuted": 1, "unconfirmed": 1, "unreadable": 1}}
 CRITIQUE_PAIRS = {
     "more": {
@@ -126,14 +127,14 @@ CASES: dict[str, Case] = {
     "best_of_n_rewardbench2": Case(
         "best_of_n", "rewardbench2", lambda: best_of_n_set(EVERY), 2, more={"solutions_without_outcome": 1}
     ),
-    "preference_trl": Case("preference", "trl", choices, 4, CHOICES),
-    "preference_trl-chat": Case("preference", "trl-chat", choices, 4, CHOICES),
-    "preference_trl-implicit": Case("preference", "trl-implicit", choices, 4, CHOICES),
-    "preference_openrlhf": Case("preference", "openrlhf", choices, 4, CHOICES),
-    "preference_llamafactory": Case("preference", "llamafactory", choices, 4, CHOICES, LEFT_OUT),
-    "preference_axolotl": Case("preference", "axolotl", choices, 4, CHOICES, LEFT_OUT),
-    "preference_rewardbench": Case("preference", "rewardbench", choices, 4, CHOICES, LEFT_OUT),
-    "preference_rewardbench2": Case("preference", "rewardbench2", choices, 4, CHOICES, LEFT_OUT),
+    "preference_trl": Case("preference", "trl", choices, 4, CHOICES, SEVERAL),
+    "preference_trl-chat": Case("preference", "trl-chat", choices, 4, CHOICES, SEVERAL),
+    "preference_trl-implicit": Case("preference", "trl-implicit", choices, 4, CHOICES, SEVERAL),
+    "preference_openrlhf": Case("preference", "openrlhf", choices, 4, CHOICES, SEVERAL),
+    "preference_llamafactory": Case("preference", "llamafactory", choices, 4, CHOICES, LEFT_OUT | SEVERAL),
+    "preference_axolotl": Case("preference", "axolotl", choices, 4, CHOICES, LEFT_OUT | SEVERAL),
+    "preference_rewardbench": Case("preference", "rewardbench", choices, 4, CHOICES, LEFT_OUT | SEVERAL),
+    "preference_rewardbench2": Case("preference", "rewardbench2", choices, 4, CHOICES, LEFT_OUT | SEVERAL),
     "preference_judge": Case(
         "preference", "trl", lambda: choices(annotator_kinds=("model",)), 4, {"other_annotator_kind": 3}
     ),

@@ -1,51 +1,43 @@
-"""A reward model that reads a critique with the solution, scored as the mean over several sampled critiques.
+"""Scoring by a reward model that weighs critiques: each solution by the mean over several critiques sampled for it.
 
 CLoud (2408.11791) and GenRM (2408.15240) gain by averaging: each critique is one reading, and a mean of readings is
 steadier than one. Critiques are sampled from an engine that is passed in; the model that scores is passed in, too.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from stepmark.engine import Engine, Message, Request, Sample, Sampling, payload_hash
 from stepmark.steps import SEPARATOR
 
-from .evaluate.comparison import Scorer
+from .render import CRITIQUE_OPENING
 from .rows import Prompt, as_prompt
 from .score import Scored
 
-FEEDBACK = (
-    "The following is a break down on the correctness and usefulness of the assistant's response to my question: "
-)
-"""What stands before a critique in CLoud's layout."""
-
 Ask = Callable[[Prompt, str], tuple[Message, ...]]
 """From prompt and solution to the conversation in which a critique is asked for."""
-
-Layout = Callable[[Prompt, Sequence[str], str], tuple[Prompt, Sequence[str]]]
-"""From prompt, segments and a critique to the prompt and segments that the model scores."""
 
 _WINDOW = 256
 """Solutions whose critiques are sampled at a time."""
 
 
-def cloud_layout(prompt: Prompt, segments: Sequence[str], critique: str) -> tuple[Prompt, Sequence[str]]:
-    """CLoud's: the prompt, the solution as the assistant's turn, the critique as the user's; scored at the end.
+class CritiqueScorer(Protocol):
+    """What weighs critiques: `trainer.score.RewardModel` of a kind `critique-rm` or `cloud`."""
 
-    >>> cloud_layout((("user", "9 + 7?"),), ["16"], "Right.")[0][1:]
-    (('assistant', '16'), ('user', "The following is a break down on the correctness and usefulness of the \
-assistant's response to my question: Right."))
-    """
-    return (*prompt, ("assistant", SEPARATOR.join(segments)), ("user", FEEDBACK + critique)), [""]
+    kind: Any
+
+    def score_critiqued(
+        self, items: Iterable[tuple[Hashable, str | Prompt, Sequence[str], Sequence[str]]]
+    ) -> Iterator[Scored]:
+        """Scores solutions with critiques of them, each by the mean over its critiques."""
 
 
 def ask_for_feedback(prompt: Prompt, solution: str) -> tuple[Message, ...]:
     """CLoud's question to its own model: the conversation, continued by the user's request for feedback."""
     turns = [Message(role, content) for role, content in prompt]
-    return (*turns, Message("assistant", solution), Message("user", FEEDBACK.rstrip(": ") + ":"))
+    return (*turns, Message("assistant", solution), Message("user", CRITIQUE_OPENING.rstrip()))
 
 
 class CritiquedRewardModel:
@@ -53,35 +45,31 @@ class CritiquedRewardModel:
 
     def __init__(
         self,
-        model: Scorer,
+        model: CritiqueScorer,
         engine: Engine,
         *,
         n: int = 8,
         sampling: Sampling | None = None,
         ask: Ask = ask_for_feedback,
-        layout: Layout = cloud_layout,
     ) -> None:
         """Takes what scores and what writes critiques; the caller closes the engine.
 
         Args:
-            model: Trained on critiques in `layout`.
-            engine: Samples the critiques.
+            model: Weighs critiques.
+            engine: Samples them.
             n: Critiques of each solution.
             sampling: How they are sampled.
             ask: The conversation in which one is asked for.
-            layout: How a critique stands beside its solution.
         """
         self.kind = model.kind
         self.n_critiques = 0
-        """Critiques that were scored."""
+        """Critiques that were sampled."""
         self.failures: Counter[str] = Counter()
         """Critiques that could not be had, by kind of failure."""
         self._model, self._engine, self._n = model, engine, n
-        self._sampling, self._ask, self._layout = sampling or Sampling(), ask, layout
+        self._sampling, self._ask = sampling or Sampling(), ask
 
-    def score(
-        self, items: Iterable[tuple[Hashable, str | Prompt, Sequence[str]]], *, how: Any = "product"
-    ) -> Iterator[Scored]:
+    def score(self, items: Iterable[tuple[Hashable, str | Prompt, Sequence[str]]]) -> Iterator[Scored]:
         """Scores solutions in the order in which they came; one without any critique has no score and a reason."""
         iterator = iter(items)
         while window := list(islice(iterator, _WINDOW)):
@@ -89,17 +77,11 @@ class CritiquedRewardModel:
             critiques = self._critiques(
                 [self._ask(prompt, SEPARATOR.join(one[2])) for prompt, one in zip(prompts, window, strict=True)]
             )
-            laid_out = [
-                (place, *self._layout(prompt, one[2], critique))
-                for place, (prompt, one) in enumerate(zip(prompts, window, strict=True))
-                for critique in critiques[place]
-            ]
-            found: list[list[Scored]] = [[] for _ in window]
-            for scored in self._model.score(laid_out, how=how):
-                found[scored.key].append(scored)
-                self.n_critiques += scored.score is not None
-            for (key, _, _), of_item in zip(window, found, strict=True):
-                yield _mean(key, of_item)
+            self.n_critiques += sum(map(len, critiques))
+            yield from self._model.score_critiqued(
+                (key, prompt, segments, found)
+                for prompt, (key, _, segments), found in zip(prompts, window, critiques, strict=True)
+            )
 
     def _critiques(self, conversations: Sequence[tuple[Message, ...]]) -> list[list[str]]:
         """The critiques of each conversation; equal conversations are asked once."""
@@ -117,13 +99,3 @@ class CritiquedRewardModel:
                 else:
                     self.failures[sample.kind] += 1
         return [found[key] for key in keys]
-
-
-def _mean(key: Hashable, scored: Sequence[Scored]) -> Scored:
-    values = [one.score for one in scored if one.score is not None]
-    if not values:
-        return Scored(key, None, reason=scored[0].reason if scored else "no critique")
-    steps = [one.step_scores for one in scored if one.score is not None]
-    n = len(values)
-    means = tuple(math.fsum(column) / n for column in zip(*steps, strict=True))
-    return Scored(key, math.fsum(values) / n, means)

@@ -128,7 +128,11 @@ def test_labels_are_chosen_by_who_when_and_under_what_and_the_others_are_counted
     merged = export(
         labelled, tmp_path, prm_set(Selection(), PrmOptions(labellers="majority", guidelines=("1", "2")))
     )[2]
-    assert (merged.n_kept, merged.dropped, merged.more) == (1, {"other_guideline": 1}, {"labels_other_guideline": 1})
+    assert (merged.n_kept, merged.dropped, merged.more) == (
+        1,
+        {"other_guideline": 1},
+        {"labels_other_guideline": 1, "steps_of_several_labellers": 2},
+    )
     for options, message in (
         ({"annotators": ("nobody",)}, "no annotator is called 'nobody'; there are: annotator-1, annotator-2"),
         ({"projects": ("none",)}, "no project is called 'none'; there are: sums"),

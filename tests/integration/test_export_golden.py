@@ -124,19 +124,19 @@ EXPORTS: dict[str, tuple[str, Run, dict[str, Any]]] = {
     "prm": (
         "prm",
         lambda engine, target: export_set(engine, target, prm_set(EVERY, PrmOptions())),
-        {"read": 9, "kept": 7, "dropped": {"bad_problem": 1, "duplicate": 1}},
+        {"read": 9, "kept": 7, "dropped": {"bad_problem": 1, "duplicate": 1}, "steps_of_several_labellers": 4},
     ),
     "prm_all_negative": (
         "prm",
         lambda engine, target: export_set(
             engine, target, prm_set(EVERY, PrmOptions(neutral="negative", after_first_error="all"))
         ),
-        {"read": 9, "kept": 7, "dropped": {"bad_problem": 1, "duplicate": 1}},
+        {"read": 9, "kept": 7, "dropped": {"bad_problem": 1, "duplicate": 1}, "steps_of_several_labellers": 4},
     ),
     "prm_majority": (
         "prm",
         lambda engine, target: export_set(engine, target, prm_set(EVERY, PrmOptions(labellers="majority"))),
-        {"read": 5, "kept": 4, "dropped": {"duplicate": 1}},
+        {"read": 5, "kept": 4, "dropped": {"duplicate": 1}, "steps_of_several_labellers": 4},
     ),
     "orm": (
         "orm",
@@ -146,7 +146,7 @@ EXPORTS: dict[str, tuple[str, Run, dict[str, Any]]] = {
     "preference": (
         "preference",
         lambda engine, target: export_set(engine, target, preference_set(EVERY, PreferenceOptions())),
-        {"read": 3, "kept": 2, "dropped": {"tie": 1}},
+        {"read": 3, "kept": 2, "dropped": {"tie": 1}, "pairs_of_several_labellers": 1},
     ),
     "preference_from_outcomes": (
         "preference",
@@ -263,7 +263,12 @@ def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_pa
                     "max_length": None,
                     "drop_longer": False,
                 },
-                "counts": {"read": 9, "kept": 7, "dropped": {"bad_problem": 1, "duplicate": 1}},
+                "counts": {
+                    "read": 9,
+                    "kept": 7,
+                    "dropped": {"bad_problem": 1, "duplicate": 1},
+                    "steps_of_several_labellers": 4,
+                },
                 "licences": {"CC0-1.0": 7},
                 "sources": {"small": 7},
                 "splits": {
@@ -291,7 +296,14 @@ def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_pa
                 "lengths": {"64": 2, "128": 5},
                 "example": json.loads(golden.splitlines()[0]),
                 "guidelines": ["rules-2"],
-                "agreement": {},
+                # Four steps have several labels: (1 1), (1 1 1), (-1 0 1), (1 1 1). Raw: three of four. Alpha:
+                # o(1, 1) = 8, each pair of two others 1/2, margins 1, 1, 9, so 1 - (62 / 11) / 10. AC2: (.8611 -
+                # .2755) / .7245.
+                "agreement": {
+                    "AC2": pytest.approx(0.808306, abs=1e-6),
+                    "alpha (ordinal)": pytest.approx(1 - 6.2 / 11),
+                    "raw agreement": 0.75,
+                },
             }
         },
     }
@@ -303,7 +315,12 @@ def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_pa
         str(tmp_path.resolve()),
         report.manifest_sha256,
     )
-    assert noted.counts == {"read": 9, "kept": 7, "dropped": {"bad_problem": 1, "duplicate": 1}}
+    assert noted.counts == {
+        "read": 9,
+        "kept": 7,
+        "dropped": {"bad_problem": 1, "duplicate": 1},
+        "steps_of_several_labellers": 4,
+    }
 
 
 def rows_of(folder: Path, config: str) -> list[dict[str, Any]]:

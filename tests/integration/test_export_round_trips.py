@@ -46,7 +46,7 @@ def test_processbench_comes_back_key_for_key(database: sa.Engine, tmp_path: Path
 
 
 def test_prm800k_comes_back_key_for_key_in_the_order_of_its_keys(database: sa.Engine, tmp_path: Path) -> None:
-    path = IMPORTS / "prm800k" / "examples.jsonl"
+    path = IMPORTS / "prm800k_sample" / "examples.jsonl"
     brought(database, "prm800k", path)
     _, rows = exported(database, tmp_path, prm800k_set(Selection(sources=("prm800k*",))), "prm800k")
     by_problem = {row["question"]["problem"]: row for row in lines_of(path)}
@@ -56,7 +56,7 @@ def test_prm800k_comes_back_key_for_key_in_the_order_of_its_keys(database: sa.En
 
 
 def test_a_rating_that_was_mended_here_goes_out_mended(database: sa.Engine, tmp_path: Path) -> None:
-    path = IMPORTS / "prm800k" / "examples.jsonl"
+    path = IMPORTS / "prm800k_sample" / "examples.jsonl"
     brought(database, "prm800k", path)
     with writing(database) as session:
         label = session.scalars(sa.select(StepLabel).order_by(StepLabel.annotation_id, StepLabel.step_index)).first()

@@ -26,7 +26,7 @@ from tests.tiny_reward_model import save_tiny_lm, write_split
 from trainer.audit.audit import audit
 from trainer.audit.rewriting import FLATTERY
 from trainer.audit.scored import AuditSettings
-from trainer.critiqued import CritiquedRewardModel, cloud_layout
+from trainer.critiqued import CritiquedRewardModel, ask_for_feedback
 from trainer.evaluate.items import Item, read_items, write_items
 from trainer.score import RewardModel, Scored
 from trainer.train import TrainSettings, train_reward_model
@@ -127,7 +127,7 @@ def flattered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("flattered")
     base = save_tiny_lm(folder / "base", n_positions=512)
     write_split(folder / "data", "orm", step_rows(sums(60, n_solutions=2, seed=9))["orm"])
-    train_reward_model("orm", data=folder / "data", model=base, out=folder / "orm", settings=TrainSettings(epochs=2))
+    train_reward_model("orm", data=folder / "data", model=base, out=folder / "orm", settings=TrainSettings(epochs=4))
     yield folder / "orm"
     torch.set_num_threads(threads)
 
@@ -171,13 +171,14 @@ def test_the_commands_write_pages_for_several_models(flattered: Path, tmp_path: 
 
 
 class CritiqueReader:
-    """Scores 1 where the critique praises, 0 where it does not."""
+    """Scores 1 where all critiques praise, less where some do not."""
 
-    kind = "orm"
+    kind = "cloud"
 
-    def score(self, items: Any, *, how: Any = "product") -> Any:
-        for key, prompt, _ in items:
-            yield Scored(key, float(prompt[-1][1].endswith("praise")))
+    def score_critiqued(self, items: Any) -> Any:
+        for key, _, _, critiques in items:
+            share = sum(one == "praise" for one in critiques) / len(critiques) if critiques else None
+            yield Scored(key, share, reason=None if critiques else "no critique")
 
 
 def test_a_score_is_the_mean_over_sampled_critiques_and_failures_are_counted() -> None:
@@ -194,10 +195,9 @@ def test_a_score_is_the_mean_over_sampled_critiques_and_failures_are_counted() -
     assert [one.score for one in found] == [pytest.approx(1 / 3), None, pytest.approx(1 / 3)]
     assert (model.n_critiques, model.failures) == (6, {"timeout": 4, "refused": 1})
     assert sum(engine.asked.values()) == 8
-    prompt, segments = cloud_layout((("user", "2 + 3?"),), ["Step 1: 5", "# Answer\n\n5"], "praise")
-    assert [role for role, _ in prompt] == ["user", "assistant", "user"]
-    assert prompt[1][1] == "Step 1: 5\n\n# Answer\n\n5"
-    assert segments == [""]
+    asked = ask_for_feedback((("user", "2 + 3?"),), "Step 1: 5")
+    assert [one.role for one in asked] == ["user", "assistant", "user"]
+    assert asked[-1].content.endswith("my question:")
 
 
 def test_items_are_read_from_an_exported_set(tmp_path: Path) -> None:
