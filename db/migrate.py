@@ -1,5 +1,7 @@
 """The schema's version: bringing a database up to date, and refusing one that is not."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,17 +87,29 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> SchemaStatus:
     """
     if revision == "head" and (found := status(engine)).is_current:
         return found
-    with engine.execution_options(sqlite_immediate=True).connect() as connection:
+    immediate = engine.execution_options(sqlite_immediate=True)
+    with immediate.connect() as connection, _tables_made_anew(connection), connection.begin():
+        command.upgrade(_config(connection), revision)
         if engine.dialect.name == "sqlite":
-            # A table that is made anew is dropped first, which its references forbid; the setting has no effect
-            # inside a transaction, so it is of this connection, which is not used again.
-            connection.detach()
-            cursor = connection.connection.cursor()
-            cursor.execute("PRAGMA foreign_keys=OFF")
-            cursor.close()
-        with connection.begin():
-            command.upgrade(_config(connection), revision)
-            if engine.dialect.name == "sqlite":
-                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-                assert broken is None, f"the migration to {revision} would leave {broken} without what it refers to"
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+            assert broken is None, f"the migration to {revision} would leave {broken} without what it refers to"
     return status(engine)
+
+
+@contextmanager
+def _tables_made_anew(connection: sa.Connection) -> Iterator[None]:
+    """Lets SQLite drop a table that others refer to, to make it anew; inside a transaction the setting is ignored."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    try:
+        _keep_references(connection, "OFF")
+        yield
+    finally:
+        _keep_references(connection, "ON")
+
+
+def _keep_references(connection: sa.Connection, setting: str) -> None:
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA foreign_keys={setting}")
+    cursor.close()

@@ -316,7 +316,7 @@ def test_a_models_preferences_are_exported_and_told_from_peoples(database: sa.En
 
     row = {"prompt": "p", "chosen": "gen-1 p 0 r", "rejected": "gen-1 p 1 w......."}
     assert exported() == exported("model") == (1, [row])
-    with pytest.raises(InputError, match="no row to export: read 0"):
+    with pytest.raises(InputError, match="no row to export: read 2, dropped 2 other_annotator_kind"):
         exported("person")
 
 
