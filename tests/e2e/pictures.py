@@ -94,8 +94,28 @@ def _answer_and_look_at_evidence(page: Page) -> None:
     page.wait_for_selector(".sm-variant", timeout=20_000)
 
 
-def _click(text: str) -> Callable[[Page], None]:
-    return lambda page: page.get_by_text(text, exact=False).first.click()
+def _click(*texts: str) -> Callable[[Page], None]:
+    """Clicks what says so, one after the other; each has its effect before the next."""
+
+    def click(page: Page) -> None:
+        for text in texts:
+            page.get_by_text(text, exact=True).first.click()
+            page.wait_for_timeout(1500)
+
+    return click
+
+
+def _open_first_row(page: Page) -> None:
+    """Ticks the first row of the table, whose cells are drawn on a canvas."""
+    box = page.get_by_test_id("stDataFrame").locator("canvas").first.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 14, box["y"] + 52)
+    page.wait_for_timeout(1500)
+
+
+def _open_first_pair(page: Page) -> None:
+    _click("Pairs")(page)
+    _open_first_row(page)
 
 
 SURFACE = "button:has-text('Submit')"
@@ -110,13 +130,16 @@ SHOTS = (
     Shot("label-critique", "critiques", "/", SURFACE),
     Shot("progress", "annotator-3", "/progress", HEADING),
     Shot("guidelines", "annotator-3", "/guidelines", HEADING),
-    Shot("dashboard", LEAD, "/dashboard", "[data-testid=stMetric]"),
-    Shot("adjudicate", LEAD, "/adjudicate", HEADING),
-    Shot("browse", LEAD, "/browse", HEADING),
-    Shot("projects", LEAD, "/projects", HEADING),
-    Shot("team", LEAD, "/team", HEADING),
-    Shot("data", LEAD, "/data", HEADING),
-    Shot("people", LEAD, "/people", HEADING),
+    Shot("lead-dashboard", LEAD, "/dashboard", "[data-testid=stMetric]"),
+    Shot("lead-queue", LEAD, "/adjudicate", HEADING),
+    Shot("lead-adjudicate", LEAD, "/adjudicate", HEADING, _open_first_row),
+    Shot("lead-pair", LEAD, "/adjudicate", HEADING, _open_first_pair),
+    Shot("lead-solutions", LEAD, "/browse", HEADING),
+    Shot("lead-browse", LEAD, "/browse", HEADING, _open_first_row),
+    Shot("lead-projects", LEAD, "/projects", HEADING, _click("Queue")),
+    Shot("lead-team", LEAD, "/team", HEADING),
+    Shot("lead-data", LEAD, "/data", HEADING),
+    Shot("lead-people", LEAD, "/people", HEADING),
     Shot("account", "annotator-3", "/account", HEADING),
 )
 
