@@ -8,15 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.models import Alternative, AlternativeLabel, Annotation, Problem, Solution
 from exports.formats.columns import Column
 from stepmark.steps import render_segments
 
-from .derived_pairs import candidate_text, only_labels_that_count, step_labels
-from .selection import Counts, Page, RowLimits, Selection, SetRow, TrainingSet, is_selected, pages, source_name
+from .derived_pairs import candidate_text, labelled_alternatives, step_labels
+from .selection import Counts, RowLimits, Selection, SetRow, TrainingSet, pages, source_name, trace_of
 
 Neutral = Literal["positive", "negative", "drop"]
 
@@ -56,8 +54,7 @@ def alternative_rows(
     limits = RowLimits(selection, counts)
     for page in pages(session):
         prefixes = step_labels(session, page, selection)
-        query = only_labels_that_count(_labelled(page, selection), annotators, annotator_kinds)
-        for row in session.execute(query).all():
+        for row in session.execute(labelled_alternatives(page, selection, annotators, annotator_kinds)).all():
             counts.n_read += 1
             labels = [*_before(row, prefixes.get(row.solution_id, {})), row.label]
             reason = _refusal(labels, neutral)
@@ -78,13 +75,10 @@ def alternative_rows(
                     source=source_name(row),
                     licence=row.licence,
                     trust=row.reference_trust,
-                    trace={
-                        "problem_ids": [row.problem_id],
-                        "solution_ids": [row.solution_id],
+                    trace=trace_of(row)
+                    | {
                         "annotation_ids": [row.annotation_id],
                         "annotator_ids": [row.annotator_id],
-                        "run_ids": [row.run_id] if row.run_id is not None else [],
-                        "sources": [row.source] if row.source is not None else [],
                         "rule": "label of an alternative",
                     },
                 )
@@ -106,38 +100,3 @@ def _before(row: Any, labels: Mapping[int, Mapping[int, int]]) -> list[int | Non
         said = {given[row.annotation_id]} if row.annotation_id in given else set(given.values())
         found.append(said.pop() if len(said) == 1 else None)
     return found
-
-
-def _labelled(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
-    return (
-        sa.select(
-            Solution.solution_id,
-            Solution.problem_id,
-            Solution.steps,
-            Solution.source,
-            Solution.run_id,
-            Solution.licence,
-            Problem.statement,
-            Problem.family,
-            Problem.reference_trust,
-            Alternative.step_index,
-            Alternative.text.label("alternative"),
-            Alternative.is_answer,
-            AlternativeLabel.label,
-            Annotation.annotation_id,
-            Annotation.annotator_id,
-        )
-        .select_from(Alternative)
-        .join(Solution, Solution.solution_id == Alternative.solution_id)
-        .join(Problem, Problem.problem_id == Solution.problem_id)
-        .join(AlternativeLabel, AlternativeLabel.alternative_id == Alternative.alternative_id)
-        .join(Annotation, Annotation.annotation_id == AlternativeLabel.annotation_id)
-        .where(page.holds(Solution.problem_id), is_selected(selection))
-        .order_by(
-            Solution.problem_id,
-            Solution.solution_id,
-            Alternative.step_index,
-            Annotation.annotation_id,
-            Alternative.alternative_id,
-        )
-    )

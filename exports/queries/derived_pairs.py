@@ -167,7 +167,8 @@ def alternative_pair_rows(
         labels = step_labels(
             session, page, selection, annotators=options.annotators, annotator_kinds=options.annotator_kinds
         )
-        rows = session.execute(_alternatives(page, selection, options)).all()
+        query = labelled_alternatives(page, selection, options.annotators, options.annotator_kinds)
+        rows = session.execute(query).all()
         for problem_id, of_problem in groupby(rows, key=lambda row: row.problem_id):
             every: list[tuple[_Text, _Text]] = []
             for (_, index, annotation_id), group in groupby(
@@ -337,7 +338,10 @@ def step_labels(
     return labels
 
 
-def _alternatives(page: Page, selection: Selection, options: DerivedPairOptions) -> sa.Select[*tuple[Any, ...]]:
+def labelled_alternatives(
+    page: Page, selection: Selection, annotators: tuple[str, ...], annotator_kinds: tuple[str, ...]
+) -> sa.Select[*tuple[Any, ...]]:
+    """Labels of alternatives with their solutions, ordered by problem, solution, step and labeller."""
     query = (
         sa.select(
             *_OF_SOLUTION,
@@ -346,6 +350,7 @@ def _alternatives(page: Page, selection: Selection, options: DerivedPairOptions)
             Alternative.is_answer,
             AlternativeLabel.label,
             AlternativeLabel.annotation_id,
+            Annotation.annotator_id,
         )
         .select_from(Alternative)
         .join(Solution, Solution.solution_id == Alternative.solution_id)
@@ -361,7 +366,7 @@ def _alternatives(page: Page, selection: Selection, options: DerivedPairOptions)
             Alternative.alternative_id,
         )
     )
-    wanted: sa.Select[*tuple[Any, ...]] = only_labels_that_count(query, options.annotators, options.annotator_kinds)
+    wanted: sa.Select[*tuple[Any, ...]] = only_labels_that_count(query, annotators, annotator_kinds)
     return wanted
 
 

@@ -27,7 +27,18 @@ from exports.formats.layouts.steps import PRM800K
 from stepmark.steps import render_answer
 
 from .derived_pairs import only_labels_that_count
-from .selection import Counts, Page, RowLimits, Selection, SetRow, TrainingSet, is_selected, pages, source_name
+from .selection import (
+    Counts,
+    Page,
+    RowLimits,
+    Selection,
+    SetRow,
+    TrainingSet,
+    is_selected,
+    pages,
+    source_name,
+    trace_of,
+)
 from .sources.prm800k import StoredRow, as_row
 
 _CHUNK = 500
@@ -87,13 +98,10 @@ def prm800k_rows(
                     source=source_name(row),
                     licence=row.licence,
                     trust=row.reference_trust,
-                    trace={
-                        "problem_ids": [row.problem_id],
-                        "solution_ids": [row.solution_id],
+                    trace=trace_of(row)
+                    | {
                         "annotation_ids": [row.annotation_id],
                         "annotator_ids": [row.annotator_id],
-                        "run_ids": [row.run_id] if row.run_id is not None else [],
-                        "sources": [row.source] if row.source is not None else [],
                         "rule": "step labels",
                     },
                 )
