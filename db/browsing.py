@@ -28,7 +28,7 @@ from .models import (
     Task,
 )
 from .queue import answered_how
-from .selection import in_source, name_like, solution_in_source
+from .selection import first_source, in_source, name_like, solution_in_source
 
 NOUNS = ("solutions", "problems", "labels", "critiques", "runs")
 PAGE = 25
@@ -333,14 +333,7 @@ def _solutions(wanted: Wanted) -> _Found:
 
 
 def _problems(wanted: Wanted) -> _Found:
-    source = (
-        sa.select(ProblemSource.source)
-        .where(ProblemSource.problem_id == Problem.problem_id)
-        .order_by(ProblemSource.problem_source_id)
-        .limit(1)
-        .correlate(Problem)
-        .scalar_subquery()
-    )
+    source = first_source()
     n_solutions = (
         sa.select(sa.func.count())
         .select_from(Solution)

@@ -10,13 +10,19 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from stepmark.errors import InputError
 
-from .models import Annotation, ProblemFlag, ProblemSource, Solution, Task
+from .models import Annotation, Problem, ProblemFlag, ProblemSource, Solution, Task
 
 BUILT_IN_SOURCE = "stepmark/practice"
 """Source of the problems and solutions that come with the app to practise on."""
 
 MEASURING_PURPOSES = ("gold", "entry", "practice", "calibration", "repeat")
 """Purposes of tasks whose answers measure the labellers: what is right there is known, or was said before."""
+
+
+def first_source() -> sa.ScalarSelect[str]:
+    """The source in which a query's problem was found first."""
+    found = sa.select(ProblemSource.source).where(ProblemSource.problem_id == Problem.problem_id)
+    return found.order_by(ProblemSource.problem_source_id).limit(1).correlate(Problem).scalar_subquery()
 
 
 def in_source(

@@ -47,6 +47,29 @@ def split_of(family: str, shares: Mapping[str, float], seed: int) -> str:
     return last  # shares of thirds may sum to a hair below the last point
 
 
+def read_shares(text: str, *, name: str = "split") -> dict[str, float]:
+    """Reads `train=0.9,test=0.1`.
+
+    Args:
+        text: What was typed.
+        name: What the field or flag is called, for the message.
+
+    Raises:
+        SettingsError: A part is not NAME=SHARE.
+
+    >>> read_shares("train=0.9, test=0.1")
+    {'train': 0.9, 'test': 0.1}
+    """
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        split, _, share = part.partition("=")
+        try:
+            shares[split.strip()] = float(share)
+        except ValueError as err:
+            raise SettingsError(f"{name} {text!r}: {part!r} is not NAME=SHARE; write train=0.9,test=0.1") from err
+    return shares
+
+
 def check_shares(shares: Mapping[str, float]) -> None:
     """Checks that shares can be used by `split_of`.
 

@@ -17,8 +17,9 @@ from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.prm_rows import PrmOptions, prm_set
 from exports.queries.selection import Selection
 from exports.queries.sources import FORMATS
-from stepmark.errors import SettingsError, StepmarkError
+from stepmark.errors import StepmarkError
 from stepmark.progress import Progress
+from stepmark.splits import read_shares
 
 from .reading_page import counted, plain, set_measure
 
@@ -188,25 +189,6 @@ def _draw_export(report: ExportReport) -> None:
     rows = [{"": name, "rows": count} for name, count in {**report.splits, **report.more}.items()]
     st.dataframe(rows, hide_index=True)
     st.caption(f"Manifest {report.manifest_sha256}")
-
-
-def read_shares(text: str) -> dict[str, float]:
-    """Reads `train=0.9,test=0.1`.
-
-    Raises:
-        SettingsError: A part is not NAME=SHARE.
-
-    >>> read_shares("train=0.9, test=0.1")
-    {'train': 0.9, 'test': 0.1}
-    """
-    shares: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, share = part.partition("=")
-        try:
-            shares[name.strip()] = float(share)
-        except ValueError as err:
-            raise SettingsError(f"split {text!r}: {part!r} is not NAME=SHARE; write train=0.9,test=0.1") from err
-    return shares
 
 
 def _contents(workplace: Workplace) -> None:

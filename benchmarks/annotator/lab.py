@@ -26,20 +26,10 @@ from db.models import Problem, Solution
 from db.projects import create_project
 from db.tasks import add_tasks
 from stepmark.projects import ProjectSettings
+from tests.e2e.conftest import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "annotator.json"
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 LATEX = (
     r"By symmetry $\sum_{{k=1}}^{{n}} \frac{{{0}}}{{k(k+{0})}} = \left(1 + \frac{{1}}{{2}} + \dots + \frac{{1}}{{n}}"
     r"\right) - \int_0^1 \frac{{x^{{{0}}}}}{{\sqrt{{1-x^2}}}}\,dx$, so \[\begin{{pmatrix}} a_{{{0}}} & b \\ c & d "

@@ -18,11 +18,11 @@ from ..models import (
     KnownAnswer,
     Note,
     Problem,
-    ProblemSource,
     Project,
     Solution,
     Task,
 )
+from ..selection import first_source
 from .draws import lot, screen_order
 from .pools import settings_of
 
@@ -148,14 +148,7 @@ def contents(session: Session, task_ids: Sequence[int], annotator_id: int) -> li
     """The tasks that the annotator has claims on, in the given order, with their content."""
     if not task_ids:
         return []
-    source = (
-        sa.select(ProblemSource.source)
-        .where(ProblemSource.problem_id == Problem.problem_id)
-        .order_by(ProblemSource.problem_source_id)
-        .limit(1)
-        .correlate(Problem)
-        .scalar_subquery()
-    )
+    source = first_source()
     rows = session.execute(
         sa.select(Task, Claim.token, Problem, Solution, _other, Critique, _target, Draft, KnownAnswer, source)
         .join(Claim, sa.and_(Claim.task_id == Task.task_id, Claim.annotator_id == annotator_id))

@@ -37,12 +37,7 @@ from stepmark.evidence import Evidence, Opinion
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def _main_module_is_kept() -> Iterator[None]:
-    """AppTest leaves its page as `__main__`, which every process spawned by a later test would run."""
-    before = sys.modules["__main__"]
-    yield
-    sys.modules["__main__"] = before
+pytestmark = pytest.mark.usefixtures("main_module_is_kept")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,12 +38,7 @@ PAGES = ("dashboard", "adjudicate", "browse", "projects", "team", "data", "progr
 NASTY = "**bold** <img src=x onerror=alert(1)> $5 and $7 ![](http://192.0.2.1/x.png)"
 
 
-@pytest.fixture(autouse=True)
-def _main_module_is_kept() -> Iterator[None]:
-    """AppTest leaves its page as `__main__`, which every process spawned by a later test would run."""
-    before = sys.modules["__main__"]
-    yield
-    sys.modules["__main__"] = before
+pytestmark = pytest.mark.usefixtures("main_module_is_kept")
 
 
 @pytest.fixture

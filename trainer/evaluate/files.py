@@ -2,11 +2,13 @@
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stepmark.errors import InputError
+
+Row = TypeVar("Row")
 
 _ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 
@@ -71,4 +73,26 @@ def read_json_rows(file: Path) -> list[dict[str, Any]]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise InputError(f"{file}, row {number}: an object was expected, not {str(row)[:60]!r}")
+    return rows
+
+
+def checked_rows(
+    raws: Iterable[Mapping[str, Any]], parse_row: Callable[[Mapping[str, Any]], Row], where: str
+) -> list[Row]:
+    """Checks the rows of a file.
+
+    Args:
+        raws: The rows as they stand there.
+        parse_row: Raises ValueError where a row cannot be used.
+        where: The file's name, for the message.
+
+    Raises:
+        InputError: A row cannot be used; the message names `where` and the row.
+    """
+    rows = []
+    for number, raw in enumerate(raws, start=1):
+        try:
+            rows.append(parse_row(raw))
+        except ValueError as err:
+            raise InputError(f"{where}, row {number}: {err}") from err
     return rows

@@ -24,6 +24,7 @@ from stepmark.steps import bare_step, render_segments
 
 from .bootstrap import Floats, ratio
 from .comparison import Benchmark, Scorer, Tally, compare
+from .files import checked_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,7 @@ def parse_rows(raws: Iterable[Mapping[str, Any]], where: str) -> list[ErrorRow]:
     Raises:
         InputError: A row cannot be used; the message names `where` and the row.
     """
-    rows = []
-    for number, raw in enumerate(raws, start=1):
-        try:
-            rows.append(parse_row(raw))
-        except ValueError as err:
-            raise InputError(f"{where}, row {number}: {err}") from err
-    return rows
+    return checked_rows(raws, parse_row, where)
 
 
 def positive_f1(totals: Floats) -> Floats:

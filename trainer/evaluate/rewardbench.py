@@ -18,6 +18,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from stepmark.steps import render_segments, split_solution
 
 from .bootstrap import Floats, ratio
 from .comparison import Benchmark, Scorer, Tally, compare
+from .files import checked_rows
 
 SECTIONS: Mapping[str, Sequence[str]] = {
     "Chat": ("alpacaeval-easy", "alpacaeval-length", "alpacaeval-hard", "mt-bench-easy", "mt-bench-med"),
@@ -98,13 +100,7 @@ def parse_rows(raws: Iterable[Mapping[str, Any]], where: str, *, default_subset:
     Raises:
         InputError: A row cannot be used; the message names `where` and the row.
     """
-    rows = []
-    for number, raw in enumerate(raws, start=1):
-        try:
-            rows.append(parse_row(raw, default_subset=default_subset))
-        except ValueError as err:
-            raise InputError(f"{where}, row {number}: {err}") from err
-    return rows
+    return checked_rows(raws, partial(parse_row, default_subset=default_subset), where)
 
 
 def credit(chosen: Sequence[float], rejected: Sequence[float]) -> float:

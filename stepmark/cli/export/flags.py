@@ -266,6 +266,7 @@ class Writing:
         from db.connect import open_database
         from exports.formats.layouts import layout_of
         from exports.queries.exporting import Target, export_set
+        from stepmark.splits import read_shares
 
         if self.push_to_hub is not None:
             check_can_ask(yes=self.yes)
@@ -274,7 +275,7 @@ class Writing:
         target = Target(
             folder=self.out,
             file_format=self.file_format,
-            shares=parse_shares(self.split),
+            shares=read_shares(self.split, name="--split"),
             split_seed=self.split_seed,
             rows_per_shard=self.rows_per_shard,
             overwrite=self.overwrite,
@@ -300,24 +301,6 @@ class Writing:
         if self.tokenizer is None or self.max_length is None:
             return None
         return Lengths(self.tokenizer, token_counter(self.tokenizer), self.max_length, self.drop_longer)
-
-
-def parse_shares(text: str) -> dict[str, float]:
-    """Reads `train=0.9,test=0.1`.
-
-    >>> parse_shares("train=0.9, test=0.1")
-    {'train': 0.9, 'test': 0.1}
-    """
-    from stepmark.errors import SettingsError
-
-    shares: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, share = part.partition("=")
-        try:
-            shares[name.strip()] = float(share)
-        except ValueError as err:
-            raise SettingsError(f"--split {text!r}: {part!r} is not NAME=SHARE; write train=0.9,test=0.1") from err
-    return shares
 
 
 def _print(report: "ExportReport", *, json: bool) -> None:
