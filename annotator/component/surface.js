@@ -22,6 +22,7 @@ const DOUBLED = 4;
 const AWAY_MS = 10_000;
 const HEARTBEAT_MS = 240_000;
 const LOOK_AGAIN_MS = 20_000;
+const LATE_MS = 30_000; // older than that, nothing that the server sends is
 const DRAFT_MS = 40; // after the paint
 const DRAFT_QUIET_MS = 3_000;
 const DRAFT_LATEST_MS = 20_000;
@@ -71,6 +72,8 @@ class Surface {
     /** Since when, and until when, there are changes that the server's copy of the draft has not. */
     this.unsent = null;
     this.practiceSince = null;
+    /** When other tabs were seen to answer a task, by its id. */
+    this.elsewhere = new Map();
     this.#build(parent);
     this.onKey = (event) => this.#onKey(event);
     this.onVisibility = () => this.#onVisibility();
@@ -139,7 +142,7 @@ class Surface {
     this.#takeAnswers(data.acknowledged);
     this.#drawPaused(data.paused);
     this.#drawChooser();
-    const answered = new Set(this.store.outbox().map((submission) => submission.task_id));
+    const answered = new Set([...this.store.outbox().map((submission) => submission.task_id), ...this.#justAnsweredElsewhere()]);
     const tasks = data.tasks.map((task) => completed(task, data.math_mode));
     this.tasks = tasks.filter((task) => isKnown(task) && !answered.has(task.task_id));
     if (tasks.some((task) => !isKnown(task))) this.#notify("There are tasks that this page is too old to show: load it anew.");
@@ -477,6 +480,7 @@ class Surface {
 
   /** Another tab of this person has answered something: if it is what stands here, it need not be answered twice. */
   #onOtherTab(outbox) {
+    for (const submission of outbox) this.elsewhere.set(submission.task_id, performance.now());
     const { judgement } = this;
     if (!judgement || this.answered || judgement.corrects) return;
     const { task_id: id } = judgement.task;
@@ -486,6 +490,12 @@ class Surface {
     this.tasks = this.tasks.filter((task) => task.task_id !== id);
     this.#notify("This task was just answered in another tab.");
     this.#showNext();
+  }
+
+  /** What the server sent before it knew of another tab's answer must not bring its task back. */
+  #justAnsweredElsewhere() {
+    const since = performance.now() - LATE_MS;
+    return [...this.elsewhere].filter(([, at]) => at > since).map(([id]) => id);
   }
 
   // ---- actions -------------------------------------------------------------------------------------------

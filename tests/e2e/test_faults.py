@@ -88,6 +88,22 @@ def test_a_second_tab_goes_on_to_what_the_first_has_not_answered(lab: Lab, watch
     assert first.evaluate("Object.keys(localStorage).filter((name) => name.endsWith('/refused'))") == []
 
 
+def test_what_the_server_sent_before_it_knew_of_another_tabs_answer_does_not_bring_the_task_back(
+    page: Page, stage: Stage
+) -> None:
+    stage.put(page, task(1, evidence=None))
+    outbox = json.dumps([{"submission_id": "other", "task_id": 1}])
+    event = {"key": "stepmark/stage/outbox", "newValue": outbox}
+    page.evaluate("(event) => window.dispatchEvent(new StorageEvent('storage', event))", event)
+    expect(page.locator(".sm-card")).to_have_count(0)
+    page.evaluate("void window.show()")  # the same tasks again
+    expect(page.locator(".sm-card")).to_have_count(0)
+    page.evaluate("(next) => { window.data.tasks = [...window.data.tasks, next]; window.show(); }", task(2))
+    expect(page.locator(".sm-card").first).to_be_visible()
+    press(page, "1", "Enter")
+    assert [entry["task_id"] for entry in submissions(page)] == [2]
+
+
 def test_enter_pressed_three_times_submits_one_task(page: Page, stage: Stage) -> None:
     stage.put(page, *(task(number, evidence=None) for number in (1, 2, 3)))
     press(page, "1", "Enter", "Enter", "Enter")
