@@ -19,7 +19,7 @@ FULL ?=
 
 BIN := $(VENV)/bin
 
-.PHONY: demo app test test-vllm test-readers check format bench bench-exports bench-imports bench-generation bench-rollouts bench-annotator bench-training bench-scoring pictures help clean
+.PHONY: demo demo-full app test test-vllm test-readers check format bench bench-exports bench-imports bench-generation bench-rollouts bench-annotator bench-training bench-scoring bench-loop pictures help clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -30,6 +30,9 @@ demo: $(VENV)/.app node_modules/.ready  ## the whole loop, then the labelling ap
 ifneq ($(SERVE),0)
 	$(BIN)/stepmark annotate --db sqlite:///$(DEMO)/stepmark.db --port $(PORT)
 endif
+
+demo-full: $(VENV)/.app  ## the experiments on the loop, with tables and pictures (ARGS="--only active")
+	OMP_NUM_THREADS=1 $(BIN)/stepmark demo --full --out $(DEMO)-full $(ARGS)
 
 app: $(VENV)/.app node_modules/.ready  ## the labelling app on the demo's database
 	$(BIN)/stepmark annotate --db sqlite:///$(DEMO)/stepmark.db --port $(PORT)
@@ -79,6 +82,9 @@ bench-annotator: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## checked a
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/annotator/latency.py $(FULL)
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/annotator/crowd.py $(FULL)
 
+bench-loop: demo-full  ## the same, and what they found kept in docs/results.md and benchmarks/results
+	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/loop/keep.py $(DEMO)-full
+
 pictures: $(VENV)/.dev node_modules/.ready $(VENV)/.browser  ## the documentation's pictures of the app, drawn anew (ARGS="label dashboard")
 	PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.e2e.pictures docs/images $(ARGS)
 
@@ -101,7 +107,7 @@ bench-imports: $(VENV)/.dev  ## files into both databases, first and again (ARGS
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/exports/importing.py $(ARGS)
 
 clean:  ## remove what set-up and the demo made
-	rm -rf $(VENV) $(VLLM_VENV) $(READERS_VENV) $(VENV)-trl-1.13 $(VENV)-trl-1.16 node_modules $(DEMO)
+	rm -rf $(VENV) $(VLLM_VENV) $(READERS_VENV) $(VENV)-trl-1.13 $(VENV)-trl-1.16 node_modules $(DEMO) $(DEMO)-full
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "stepmark needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'

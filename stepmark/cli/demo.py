@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from stepmark.errors import SettingsError
 from stepmark.progress import Progress
 
 from .options import Json
@@ -21,9 +22,21 @@ def demo(
         Path, typer.Option(file_okay=False, help="Folder for the database, sets, models and report.")
     ] = Path("demo"),
     seeds: Annotated[int, typer.Option(min=1, max=10, help="Reward models of each kind.")] = 1,
+    full: Annotated[
+        bool, typer.Option("--full", help="Run the experiments instead, about an hour on two cores.")
+    ] = False,
+    only: Annotated[list[str] | None, typer.Option(help="With --full: this experiment; may be repeated.")] = None,
     json: Json = False,
 ) -> None:
-    """Imports, samples, verifies, labels, exports, trains, scores and reports; run again, it goes on where it was."""
+    """Imports, samples, verifies, labels, exports, trains, scores and reports; run again, it goes on where it was.
+
+    With --full: the experiments on the loop instead, each into its folder in --out, with one page of results.
+    """
+    if only and not full:
+        raise SettingsError("--only names an experiment; give --full too")
+    if full:
+        _full(out, only or (), as_json=json)
+        return
     from stepmark.flows.demo import DemoPlan, run_demo
     from stepmark.flows.report import summary
 
@@ -35,6 +48,18 @@ def demo(
         print(f"{seconds:>8.1f} s  {name}")
     print(summary(report))
     print(f"Look at {out / 'report.html'}; label with: stepmark annotate --db sqlite:///{out / 'stepmark.db'}")
+
+
+def _full(out: Path, only: Sequence[str], *, as_json: bool) -> None:
+    from stepmark.flows.experiments.running import run_experiments
+
+    found = run_experiments(out, only=only, watch=_watch)
+    if as_json:
+        print_json({name: findings.as_json() for name, findings in found.items()})
+        return
+    for name, findings in found.items():
+        print(f"{name}: {findings.reached}")
+    print(f"Read {out / 'results.md'}")
 
 
 @contextmanager
