@@ -1,15 +1,17 @@
 """Rounds of a loop, stored and listed; what a round does is the flow's."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from .bulk import is_among
 from .connect import reading, writing
-from .models import Round, Run, Solution
+from .models import Annotation, Annotator, Problem, Round, Run, Score, Solution, Task
 from .schema import utc_now
+from .selection import solution_in_source, tells_first_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +150,162 @@ def generation_of(engine: sa.Engine, *, solution_id: int) -> Generation | None:
     with reading(engine) as session:
         row = session.execute(query).one_or_none()
     return None if row is None else Generation(row.loop, row.number)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSample:
+    """A sampled solution as a round looks at it."""
+
+    solution_id: int
+    problem_id: int
+    text_hash: str
+    """Equal texts of one problem share it."""
+    answer: str | None
+    outcome: bool | None
+    steps: tuple[str, ...]
+    is_truncated: bool
+    score: float | None
+    """By the reward model that was asked for; None where it gave none."""
+
+
+def run_samples(engine: sa.Engine, run_id: int, *, reward_model: str | None = None) -> list[RunSample]:
+    """What a run sampled, ordered by problem and solution; read whole: a round is some ten thousand rows."""
+    query = (
+        sa.select(
+            Solution.solution_id,
+            Solution.problem_id,
+            Solution.text_hash,
+            Solution.answer,
+            Solution.outcome,
+            Solution.steps,
+            Solution.extra,
+            Score.value,
+        )
+        .outerjoin(
+            Score,
+            sa.and_(Score.solution_id == Solution.solution_id, Score.reward_model == reward_model),
+        )
+        .where(Solution.run_id == run_id)
+        .order_by(Solution.problem_id, Solution.solution_id)
+    )
+    with reading(engine) as session:
+        return [
+            RunSample(
+                row.solution_id,
+                row.problem_id,
+                row.text_hash,
+                row.answer,
+                row.outcome,
+                tuple(row.steps),
+                bool((row.extra or {}).get("is_truncated")),
+                row.value,
+            )
+            for row in session.execute(query)
+        ]
+
+
+def runs_of_round(engine: sa.Engine, round_id: int, *, kind: str = "solutions") -> list[int]:
+    """The runs that a round began, of one kind, in the order in which it began them."""
+    query = sa.select(Run.run_id).where(Run.round_id == round_id, Run.kind == kind).order_by(Run.run_id)
+    with reading(engine) as session:
+        return list(session.scalars(query))
+
+
+def step_scores(engine: sa.Engine, reward_model: str, *, run_id: int) -> dict[int, tuple[float, ...]]:
+    """What a PRM gave each segment of what a run sampled, by solution; those it did not score are left out."""
+    query = (
+        sa.select(Score.solution_id, Score.step_values)
+        .join(Solution, Solution.solution_id == Score.solution_id)
+        .where(Solution.run_id == run_id, Score.reward_model == reward_model, Score.step_values.is_not(None))
+    )
+    with reading(engine) as session:
+        return {solution_id: tuple(values) for solution_id, values in session.execute(query)}
+
+
+def n_open_tasks(engine: sa.Engine, solution_ids: Collection[int]) -> int:
+    """How many of these solutions still wait for somebody to label their steps, in no project."""
+    query = sa.select(sa.func.count(sa.distinct(Task.solution_id))).where(
+        Task.kind == "steps", Task.is_open.is_(True), Task.project_id.is_(None), Task.purpose == "label"
+    )
+    with reading(engine) as session:
+        return session.scalar(query.where(is_among(session, Task.solution_id, list(solution_ids)))) or 0
+
+
+def solution_texts(
+    engine: sa.Engine, solution_ids: Collection[int]
+) -> list[tuple[int, str, tuple[str, ...], str | None]]:
+    """Id, problem, steps and answer of these solutions, by id."""
+    query = (
+        sa.select(Solution.solution_id, Problem.statement, Solution.steps, Solution.answer)
+        .join(Problem, Problem.problem_id == Solution.problem_id)
+        .order_by(Solution.solution_id)
+    )
+    with reading(engine) as session:
+        wanted = is_among(session, Solution.solution_id, list(solution_ids))
+        return [
+            (solution_id, statement, tuple(steps), answer)
+            for solution_id, statement, steps, answer in session.execute(query.where(wanted))
+        ]
+
+
+def first_errors(
+    engine: sa.Engine,
+    solution_ids: Collection[int] | None,
+    *,
+    annotators: Sequence[str] = (),
+    annotator_kinds: Sequence[str] = (),
+) -> dict[int, int | None]:
+    """Where these labellers see the first error of these solutions; None where they see none.
+
+    Solutions that none of them has labelled are left out; of several labels the latest counts.
+
+    Args:
+        engine: The database.
+        solution_ids: As many as you like; None: all that there are.
+        annotators: Only labels by these; empty: by all.
+        annotator_kinds: Only labels by `person`, `program` or `model`; empty: by all.
+    """
+    query = (
+        sa.select(Annotation.solution_id, Annotation.first_error)
+        .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
+        .where(Annotation.superseded_by_id.is_(None), tells_first_error(), _judges_all())
+        .order_by(Annotation.annotation_id)
+    )
+    if annotators:
+        query = query.where(Annotator.name.in_(annotators))
+    if annotator_kinds:
+        query = query.where(Annotator.kind.in_(annotator_kinds))
+    with reading(engine) as session:
+        if solution_ids is not None:
+            query = query.where(is_among(session, Annotation.solution_id, list(solution_ids)))
+        return {solution_id: first_error for solution_id, first_error in session.execute(query)}
+
+
+def judged_and_scored(
+    engine: sa.Engine, reward_model: str, *, source: str
+) -> list[tuple[int, int | None, tuple[float, ...]]]:
+    """The labelled solutions of a source that a PRM scored: problem, first error, the PRM's step scores.
+
+    One for each annotation, whoever made it, in the order of the annotations.
+    """
+    query = (
+        sa.select(Solution.problem_id, Annotation.first_error, Score.step_values)
+        .join(Annotation, Annotation.solution_id == Solution.solution_id)
+        .join(Score, Score.solution_id == Solution.solution_id)
+        .where(
+            Annotation.superseded_by_id.is_(None),
+            tells_first_error(),
+            _judges_all(),
+            Score.reward_model == reward_model,
+            Score.step_values.is_not(None),
+            solution_in_source(source),
+        )
+        .order_by(Annotation.annotation_id)
+    )
+    with reading(engine) as session:
+        return [(problem, first, tuple(values)) for problem, first, values in session.execute(query)]
+
+
+def _judges_all() -> sa.ColumnElement[bool]:
+    """Whether an annotation went to the end or to an error; one that was given up says nothing."""
+    return sa.or_(Annotation.finish_reason.is_(None), Annotation.finish_reason.in_(("solution", "found_error")))

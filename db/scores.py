@@ -38,22 +38,27 @@ class NewScore:
     step_values: tuple[float, ...] | None = None
 
 
-def _unscored(reward_model: str, source: str | None) -> sa.ColumnElement[bool]:
+def _unscored(reward_model: str, source: str | None, run_id: int | None) -> sa.ColumnElement[bool]:
     has_score = sa.exists().where(Score.solution_id == Solution.solution_id, Score.reward_model == reward_model)
-    return sa.and_(~has_score, solution_in_source(source))
+    is_of_run = sa.true() if run_id is None else Solution.run_id == run_id
+    return sa.and_(~has_score, solution_in_source(source), is_of_run)
 
 
-def count_to_score(engine: sa.Engine, reward_model: str, *, source: str | None = None) -> int:
+def count_to_score(
+    engine: sa.Engine, reward_model: str, *, source: str | None = None, run_id: int | None = None
+) -> int:
     """How many solutions `solutions_to_score` will yield."""
-    query = sa.select(sa.func.count()).select_from(Solution).where(_unscored(reward_model, source))
+    query = sa.select(sa.func.count()).select_from(Solution).where(_unscored(reward_model, source, run_id))
     with reading(engine) as session:
         return session.scalar(query) or 0
 
 
 def solutions_to_score(
-    engine: sa.Engine, reward_model: str, *, source: str | None = None
+    engine: sa.Engine, reward_model: str, *, source: str | None = None, run_id: int | None = None
 ) -> Iterator[list[SolutionToScore]]:
     """Yields, in batches ordered by problem, the solutions that this reward model has not scored.
+
+    Of a source or a run, where one is given.
 
     Solutions of one problem with equal text always stand in one batch.
     """
@@ -67,7 +72,7 @@ def solutions_to_score(
             Solution.answer,
         )
         .join(Problem, Problem.problem_id == Solution.problem_id)
-        .where(_unscored(reward_model, source))
+        .where(_unscored(reward_model, source, run_id))
         .order_by(Solution.problem_id, Solution.solution_id)
     )
     last = 0

@@ -23,6 +23,7 @@ from . import (
     imports,
     judges,
     label,
+    loop,
     projects,
     queue,
     runs,
@@ -48,6 +49,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(audit.audit)
 app.command()(demo.demo)
+app.add_typer(loop.app, name="loop")
 app.add_typer(export.app, name="export")
 app.add_typer(hub.app, name="hub")
 app.command()(doctor.doctor)

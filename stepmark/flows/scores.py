@@ -37,6 +37,7 @@ def score_solutions(
     *,
     name: str | None = None,
     source: str | None = None,
+    run_id: int | None = None,
     how: Aggregate = "product",
     device: str = "cpu",
     is_calibrated: bool = False,
@@ -53,6 +54,7 @@ def score_solutions(
         model: Folder of the trained reward model.
         name: What the scores are stored under; the folder's name, if not given.
         source: Only solutions of sources that match this pattern.
+        run_id: Only what this run sampled.
         how: How a PRM's step scores make the solution's.
         device: Where to compute: `cpu`, `cuda`.
         is_calibrated: Store calibrated scores, by the fit beside the model's weights; unless another name is given,
@@ -74,8 +76,8 @@ def score_solutions(
         reward_model = ServedRewardModel(model, server, served_name=served_name)
     report = ScoreReport(name or model.name + ("+calibrated" if is_calibrated else ""), reward_model.kind)
     with closing(reward_model) if isinstance(reward_model, ServedRewardModel) else nullcontext():
-        total = count_to_score(engine, report.reward_model, source=source)
-        for batch in solutions_to_score(engine, report.reward_model, source=source):
+        total = count_to_score(engine, report.reward_model, source=source, run_id=run_id)
+        for batch in solutions_to_score(engine, report.reward_model, source=source, run_id=run_id):
             write_scores(
                 engine,
                 _score_batch(reward_model, batch, how, report, fits),
