@@ -219,7 +219,7 @@ def step_scores(engine: sa.Engine, reward_model: str, *, run_id: int) -> dict[in
         .where(Solution.run_id == run_id, Score.reward_model == reward_model, Score.step_values.is_not(None))
     )
     with reading(engine) as session:
-        return {solution_id: tuple(values) for solution_id, values in session.execute(query)}
+        return {solution_id: tuple(values or ()) for solution_id, values in session.execute(query)}
 
 
 def n_open_tasks(engine: sa.Engine, solution_ids: Collection[int]) -> int:
@@ -303,7 +303,7 @@ def judged_and_scored(
         .order_by(Annotation.annotation_id)
     )
     with reading(engine) as session:
-        return [(problem, first, tuple(values)) for problem, first, values in session.execute(query)]
+        return [(problem, first, tuple(values or ())) for problem, first, values in session.execute(query)]
 
 
 def _judges_all() -> sa.ColumnElement[bool]:

@@ -68,9 +68,7 @@ USABLE = "problems with 0 < pass rate < 1"
 
 RULES: tuple[GuardRule, ...] = (
     GuardRule(VERIFIED, "min", 0.95, "absolute", 1, "rows enter that no verifier found right"),
-    GuardRule(
-        USABLE, "min", 0.05, "absolute", 1, "too few problems are solved at times, to learn from"
-    ),
+    GuardRule(USABLE, "min", 0.05, "absolute", 1, "too few problems are solved at times, to learn from"),
     GuardRule(PASS_1, "min", -0.03, "offset", 2, "the model solves fewer problems than the one the loop began with"),
     GuardRule(PASS_K, "min", -0.05, "offset", 2, "k attempts together solve fewer problems than at the start"),
     GuardRule(WRONG_ANSWERS, "min", 0.6, "share", 2, "wrong answers to a problem have become one and the same"),
@@ -82,8 +80,9 @@ RULES: tuple[GuardRule, ...] = (
 """The stop rule. pass@1 and pass@k are held against those of the model that the loop began with; whatever else is
 relative, against round 0.
 
-Distinct answers and ways are read off wrong solutions, and of the problems that are learnt from: right ones repeat one
-answer, so a model that gets better has fewer as well; and a loop that learns its own mistakes shows it first there."""
+Whether answers and ways differ is read off wrong solutions of the problems that are learnt from. Right ones repeat
+one answer, so a model that gets better has fewer different ones too; and a loop that learns its own mistakes shows it
+there first."""
 
 
 @dataclass(frozen=True, slots=True)
