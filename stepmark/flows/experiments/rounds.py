@@ -171,7 +171,7 @@ def _add_of_round(
 ) -> None:
     groups = guards.by_problem(_sampled(learnt))
     problems: list[Any] = list(groups)
-    add(guards.USABLE, {id_: (guards.share_usable(group), 1.0) for id_, group in groups.items()}, problems)  # type: ignore[misc]
+    add(guards.USABLE, {id_: (guards.share_usable(group), 1.0) for id_, group in groups.items()}, problems)
     spread = {id_: found for id_, group in groups.items() if (found := wrong_that_differ(group)) is not None}
     add(guards.WRONG_ANSWERS, {id_: (answers, 1.0) for id_, (answers, _) in spread.items()}, problems)
     add(guards.WRONG_WAYS, {id_: (ways, 1.0) for id_, (_, ways) in spread.items()}, problems)
