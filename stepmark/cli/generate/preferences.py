@@ -16,8 +16,8 @@ def preferences(
     pairs: Annotated[
         Literal["outcome", "near", "random", "compared"],
         typer.Option(
-            help="Pairs of one right and one wrong solution, of two with the same outcome, of any two, or of two that "
-            "people have compared."
+            help="Pairs of one right and one wrong solution, of two with the same outcome, of any two, or of two "
+            "that people have compared."
         ),
     ] = "random",
     per_problem: Annotated[int, typer.Option(min=1, help="Pairs of one problem at most.")] = 4,
