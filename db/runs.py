@@ -94,13 +94,27 @@ def find_run(engine: sa.Engine, run_key: str) -> int | None:
 
 
 def start_run(
-    engine: sa.Engine, run_key: str, *, kind: str, engine_name: str, model: str, record: Mapping[str, Any]
+    engine: sa.Engine,
+    run_key: str,
+    *,
+    kind: str,
+    engine_name: str,
+    model: str,
+    record: Mapping[str, Any],
+    round_id: int | None = None,
 ) -> int:
-    """Opens the run of this key, new or resumed, and returns its id."""
+    """Opens the run of this key, new or resumed, and returns its id; only a new one is the round's."""
     with writing(engine) as session:
         run_id = session.scalar(sa.select(Run.run_id).where(Run.run_key == run_key))
         if run_id is None:
-            run = Run(run_key=run_key, kind=kind, engine=engine_name, model=model, record=dict(record))
+            run = Run(
+                run_key=run_key,
+                kind=kind,
+                engine=engine_name,
+                model=model,
+                record=dict(record),
+                round_id=round_id,
+            )
             session.add(run)
             session.flush()
             return run.run_id

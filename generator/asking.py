@@ -241,6 +241,7 @@ def run_task(
     redo_truncated: int | None = None,
     on_progress: Callable[[Report], None] = lambda report: None,
     is_dry_run: bool = False,
+    round_id: int | None = None,
 ) -> Report:
     """Works through all items of a task.
 
@@ -254,6 +255,7 @@ def run_task(
             earlier call stored too.
         on_progress: Called with the counts so far, at the start, after each answer and while waiting.
         is_dry_run: Only find out what would be asked; of questions that depend on answers, none are known yet.
+        round_id: The round of a loop that asks; a run that was begun before stays the round's that began it.
 
     Returns:
         The counts. A run stopped by Ctrl-C, by a budget, or by an engine that cannot go on is reported as such and
@@ -280,6 +282,7 @@ def run_task(
             engine_name=engine.identity.engine,
             model=engine.identity.model,
             record=run_record(engine, task),
+            round_id=round_id,
         )
         if is_new:
             report.n_items = task.count(database, run_id)

@@ -128,6 +128,7 @@ def generate_solutions(
     redo_truncated: int | None = None,
     on_progress: Callable[[Report], None] = lambda report: None,
     is_dry_run: bool = False,
+    round_id: int | None = None,
 ) -> Report:
     """Samples until every problem of the selection has `n` solutions from this engine, prompt and sampling.
 
@@ -142,6 +143,7 @@ def generate_solutions(
         redo_truncated: A larger token limit for samples that reach theirs.
         on_progress: Called with the counts so far, after each answer and while waiting.
         is_dry_run: Only count what would be asked.
+        round_id: The round of a loop that asks.
     """
     return run_task(
         database,
@@ -151,4 +153,5 @@ def generate_solutions(
         redo_truncated=redo_truncated,
         on_progress=on_progress,
         is_dry_run=is_dry_run,
+        round_id=round_id,
     )

@@ -62,6 +62,7 @@ from .people import (
     SignIn,
 )
 from .problems import ANSWER_KINDS, FLAG_KINDS, PROBLEM_KINDS, Problem, ProblemFlag, ProblemSource
+from .rounds import Round
 from .training import REWARD_KINDS, Export, Score, Secret
 
 __all__ = [
@@ -111,6 +112,7 @@ __all__ = [
     "Project",
     "Refinement",
     "Request",
+    "Round",
     "Run",
     "Score",
     "Secret",

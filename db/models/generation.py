@@ -37,6 +37,8 @@ class Run(Base):
     """Of the answers whose price is known."""
     n_unpriced: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
     """Answers of unknown price."""
+    round_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("rounds.round_id"), index=True)
+    """The round of a loop that first asked for it; so all that it made can be traced to a round."""
     created_at: Mapped[dt.datetime] = creation_time()
     finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
 

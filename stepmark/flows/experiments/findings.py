@@ -112,5 +112,6 @@ def _cell(cell: str | int | float | None) -> str:
     if cell is None:
         return "–"
     if isinstance(cell, float):
-        return f"{cell:.3f}".replace("0.", ".", 1) if 0 <= cell < 1 else f"{cell:.3f}"
+        shown = f"{abs(cell):.3f}".removeprefix("0") if abs(cell) < 0.9995 else f"{abs(cell):.3f}"
+        return f"−{shown}" if cell < 0 else shown
     return str(cell)
