@@ -49,7 +49,8 @@ def longer_one(number: int, body: dict[str, Any]) -> Fault:
     """Answers that the longer solution is better, and the first of two of one length."""
     question = body["messages"][-1]["content"]
     first, second = (
-        question[question.index(f"Solution {name}:\n\n") : question.index(f"(end of solution {name})")] for name in "AB"
+        question[question.index(f"Solution {name}:\n\n") : question.index(f"(end of solution {name})")]
+        for name in "AB"
     )
     word = "A" if len(first) >= len(second) else "B"
     message = {"role": "assistant", "content": f"It says more.\nVerdict: {word}"}
@@ -116,9 +117,7 @@ def test_only_pairs_that_people_compared_are_drawn_and_each_once(database: sa.En
         other = session.scalars(
             sa.select(Annotation.annotation_id).where(Annotation.annotation_id.not_in(ids)).limit(1)
         ).one()
-        session.execute(
-            sa.update(Annotation).where(Annotation.annotation_id.in_(ids)).values(superseded_by_id=other)
-        )
+        session.execute(sa.update(Annotation).where(Annotation.annotation_id.in_(ids)).values(superseded_by_id=other))
     assert every == {pair for pair in compared if texts[pair[0]] != texts[pair[1]]}
     assert count_pairs(database, PairSelection("compared", per_problem=99), None) == len(every) - 1
     one_each = PairSelection("compared", per_problem=1)
