@@ -44,7 +44,8 @@ def run_loop(workplace: Workplace) -> None:
             workplace.engine,
             round_id,
             selected=[{"reason": f"convincing wrong {NASTY}", "n": 1200 + number, "examples": [1]}] if number else [],
-            metrics={"pass@1": 0.5 - number / 10, "distinct answers": distinct} | ({"late": 3.0} if number else {}),
+            metrics={"pass@1": 0.5 - number / 10, "distinct answers": distinct}
+            | ({"late": 3.0} if number == 2 else {}),
             guards=guards,
             counts={"export": {"read": 9, "kept": 7, "dropped": {"unverified": 2}}},
             stop_reason="verified rows: 0.4, at least 0.95" if number == 2 else None,
@@ -112,7 +113,8 @@ def test_what_was_chosen_is_told_by_round_with_links_that_open_a_solution(workpl
     assert "1,202" in html_of(page)
     assert "export\\: read 9, kept 7, dropped 2 \\(2 unverified\\)" in {one.value for one in page.caption}
     assert any("stopped after this round" in one.value for one in page.markdown)
-    page.get("button_group")[0].set_value([0]).run()
+    page.session_state["rounds_number"] = 0
+    page.run()
     assert list(page.exception) == []
     assert "Nothing was chosen in this round." in {one.value for one in page.caption}
     assert not any("stopped after this round" in one.value for one in page.markdown)

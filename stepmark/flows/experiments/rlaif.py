@@ -281,7 +281,8 @@ def _findings(
             f"{_figure(people.kappa)}. They take the longer one in "
             f"{', '.join(_figure(one.longer) for one in persons)} of their choices: that much a judge may, too.",
             "Each scripted judge was asked about each pair in both orders through the prompt and constitution that "
-            "come along. What its leaning comes to on these pairs is worked out exactly; the report knows nothing of it.",
+            "come along. What its leaning comes to on these pairs is worked out exactly; the report knows nothing of "
+            "it.",
             "GPT-4's verdicts are those that MR-GSM8K's authors recorded: is the reason that a critique gives for a "
             "wrong step right? Whether it is kinder than people goes with the length of the critique by "
             f"{_figure(gpt4.leniency_length)} and with that of the solution by "
@@ -290,8 +291,8 @@ def _findings(
             f"{_figure(gpt4.length_people)}.",
             "What these data cannot say: MR-GSM8K lists only wrong solutions whose wrong step the critic had found, "
             f"so that the critics' own recall ({_recalls(critics)}) and the steps they name "
-            f"({verdicts.first_errors.get('same', 0)} of {n_named} as people's) are so by selection, and there is no "
-            "right solution to raise a false alarm on.",
+            f"({verdicts.first_errors.get('same', 0)} of {n_named} as people's) are so by selection, and there is "
+            "no right solution to raise a false alarm on.",
             "What needs a real model: its preferences under the constitution. The embedded one cannot judge text. "
             "`stepmark generate preferences --pairs compared --model M --base-url URL`, then `stepmark judges "
             "compare`.",
@@ -358,7 +359,8 @@ def _findings(
                     for one in critiques
                 ),
                 "Recall: wrong critiques that it refuses; false alarms: right ones that it refuses; the last column "
-                "is Spearman's correlation with the critique's length. A part of the published files, drawn by problem.",
+                "is Spearman's correlation with the critique's length. A part of the published files, drawn by "
+                "problem.",
             ),
         ),
         figures=(
