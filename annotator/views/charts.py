@@ -105,7 +105,9 @@ def over_rounds(
         {"round": number, "value": value, "state": "tripped" if number in tripped else "within"}
         for number, value in values
     ]
-    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(tickCount=4, format=",.4~g"))
+    y = alt.Y(
+        "value:Q", title=None, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(tickCount=4, format=",.4~g")
+    )
     x = alt.X("round:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", ticks=False))
     line = _chart(rows).mark_line(color=_INK, strokeWidth=2).encode(x=x, y=y)
     dots = (

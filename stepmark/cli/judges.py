@@ -161,7 +161,9 @@ def _lines(*figures: tuple[str, Any]) -> None:
 
 
 def _figure(found: "Share | Correlation | Coefficient") -> str:
-    n = found.n_units if hasattr(found, "n_units") else found.n
+    from stepmark.agreement import Coefficient
+
+    n = found.n_units if isinstance(found, Coefficient) else found.n
     if found.value is None:
         return f"     -  (of {n:,})"
     interval = "" if found.low is None else f"  [{found.low:.3f}, {found.high:.3f}]"

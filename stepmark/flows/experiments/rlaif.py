@@ -46,6 +46,7 @@ AIM = (
     "Of the biases planted in scripted judges (place, length), 95 % intervals of the report hold at least 14 of 15; "
     "GPT-4's recorded verdicts on critiques stand beside people's."
 )
+_TURNED: dict[Choice, Choice] = {"a": "b", "b": "a", "equal": "equal"}
 _ASKED = re.compile(
     r"Solution A:\n\n(.*?)\n\n\(end of solution A\)\n\nSolution B:\n\n(.*?)\n\n\(end of solution B\)", re.DOTALL
 )
@@ -191,12 +192,11 @@ def _judge(database: sa.Engine, plan: RlaifPlan) -> list[_Pair]:
     voted = _people(database)
     pairs: list[_Pair] = []
     known: dict[tuple[str, str], Choice] = {}
-    turned: dict[Choice, Choice] = {"a": "b", "b": "a", "equal": "equal"}
     for chunk in iterate_pairs(database, selection, None):
         for pair in chunk:
             first, second = pair.a_text.strip(), pair.b_text.strip()
             said = voted[pair.a_id, pair.b_id]
-            known[first, second], known[second, first] = said, turned[said]
+            known[first, second], known[second, first] = said, _TURNED[said]
             pairs.append(_Pair((len(first), len(second)), said))
     for name, leaning in plan.judges:
         task = PreferencesTask(
@@ -239,7 +239,7 @@ def _recovered(plan: RlaifPlan, choices: ChoiceReport, pairs: list[_Pair]) -> It
         first = flips = decided = longer = 0.0
         for pair in pairs:
             is_longer = (pair.lengths[0] > pair.lengths[1]) - (pair.lengths[0] < pair.lengths[1])
-            other: Choice = {"a": "b", "b": "a", "equal": "equal"}[pair.people]  # type: ignore[assignment]
+            other = _TURNED[pair.people]
             forth = chance_of_first(leaning, longer=is_longer, people=pair.people)
             back = chance_of_first(leaning, longer=-is_longer, people=other)
             first += (forth + back) / 2
