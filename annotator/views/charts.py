@@ -135,7 +135,7 @@ def over_rounds(
     if bound is not None:
         rule = _chart([{"bound": bound}]).mark_rule(color=_COLOURS["neutral"], strokeDash=[5, 4], strokeWidth=2)
         layers.insert(0, rule.encode(y=alt.Y("bound:Q", title=None)))
-    chart: alt.LayerChart = alt.layer(*layers).properties(height=150)
+    chart: alt.LayerChart = alt.LayerChart(layer=layers).properties(height=150)
     return chart
 
 
