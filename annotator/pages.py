@@ -22,6 +22,7 @@ PAGES = (
     Page("dashboard", "Dashboard", role="reviewer"),
     Page("adjudicate", "Adjudicate", role="reviewer"),
     Page("browse", "Browse", role="reviewer"),
+    Page("rounds", "Rounds", role="reviewer"),
     Page("projects", "Projects", role="admin"),
     Page("team", "Team", role="admin"),
     Page("data", "Data", role="admin"),

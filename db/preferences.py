@@ -6,15 +6,18 @@ labeller. Each pair is stored once for each judge, whichever run asks.
 
 import hashlib
 import json
+import random
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
+from stepmark.agreement.judges import GivenChoice
 from stepmark.errors import SettingsError
 from stepmark.judging import Choice, JudgedPair, Judgement, PairRule, draw_pairs
 
@@ -51,10 +54,10 @@ class PairSelection:
         """Refuses an unknown rule.
 
         Raises:
-            SettingsError: The rule is none of `outcome`, `near`, `random`.
+            SettingsError: There is no such rule.
         """
-        if self.rule not in ("outcome", "near", "random"):
-            raise SettingsError(f"{self.rule!r} is no rule for pairs; take outcome, near or random")
+        if self.rule not in get_args(PairRule):
+            raise SettingsError(f"{self.rule!r} is no rule for pairs; take {', '.join(get_args(PairRule))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +147,19 @@ def _drawn_pairs(engine: sa.Engine, selection: PairSelection) -> Iterator[list[t
         )
         with reading(engine) as session:
             rows = session.execute(query).all()
+            compared = _pairs_of_people(session, problems) if rows and selection.rule == "compared" else {}
         if not rows:
             return
         after = rows[-1].problem_id
-        chunk = []
-        for _, group in groupby(rows, key=lambda row: row.problem_id):
+        chunk: list[tuple[int, int]] = []
+        for problem_id, group in groupby(rows, key=lambda row: row.problem_id):
+            if selection.rule == "compared":
+                there = {row.solution_id: row for row in group}
+                pairs = [pair for pair in compared.get(problem_id, ()) if there.keys() >= set(pair)]
+                if pairs:
+                    dice = random.Random(f"{selection.seed}:{there[pairs[0][0]].statement_hash}")
+                    chunk += sorted(dice.sample(pairs, min(selection.per_problem, len(pairs))))
+                continue
             first_of_text: dict[str, Any] = {}
             for row in group:
                 first_of_text.setdefault(row.text_hash, row)
@@ -161,6 +172,25 @@ def _drawn_pairs(engine: sa.Engine, selection: PairSelection) -> Iterator[list[t
             )
             chunk += [(solutions[i].solution_id, solutions[j].solution_id) for i, j in drawn]
         yield chunk
+
+
+def _pairs_of_people(session: Session, problems: sa.Subquery) -> dict[int, list[tuple[int, int]]]:
+    """The pairs of different texts that people compared, by problem, in ascending order."""
+    a, b = aliased(Solution), aliased(Solution)
+    query = (
+        sa.select(a.problem_id, a.solution_id, b.solution_id)
+        .select_from(Preference)
+        .join(a, a.solution_id == Preference.solution_a_id)
+        .join(b, b.solution_id == Preference.solution_b_id)
+        .join(problems, problems.c.problem_id == a.problem_id)
+        .join(Annotation, Annotation.annotation_id == Preference.annotation_id)
+        .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
+        .where(Annotator.kind == "person", Annotation.superseded_by_id.is_(None), a.text_hash != b.text_hash)
+    )
+    found: dict[int, set[tuple[int, int]]] = defaultdict(set)
+    for problem_id, a_id, b_id in session.execute(query):
+        found[problem_id].add((min(a_id, b_id), max(a_id, b_id)))
+    return {problem_id: sorted(pairs) for problem_id, pairs in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,9 +333,66 @@ def _choices_of_people(session: Session) -> Mapping[tuple[int, int], tuple[Choic
         .where(Annotator.kind == "person", Annotation.superseded_by_id.is_(None))
     )
     found: dict[tuple[int, int], tuple[Choice, ...]] = {}
-    turned: Mapping[str, tuple[Choice, Choice]] = {"a": ("a", "b"), "b": ("b", "a")}
     for a_id, b_id, choice in session.execute(query):
         pair = (min(a_id, b_id), max(a_id, b_id))
-        said = turned.get(choice, ("equal", "equal"))[a_id > b_id]
-        found[pair] = (*found.get(pair, ()), said)
+        found[pair] = (*found.get(pair, ()), _choice_by_id(choice, is_turned=a_id > b_id))
     return found
+
+
+def _choice_by_id(choice: str, *, is_turned: bool) -> Choice:
+    """A stored choice with the solution of the smaller id as `a`; a choice of neither is `equal`."""
+    turned: Mapping[str, tuple[Choice, Choice]] = {"a": ("a", "b"), "b": ("b", "a")}
+    return turned.get(choice, ("equal", "equal"))[is_turned]
+
+
+def given_choices(engine: sa.Engine, *, source: str | None = None) -> Iterator[GivenChoice]:
+    """Yields every current choice of people and models between two solutions, in the order of time.
+
+    Args:
+        engine: The database.
+        source: Only of problems or solutions of this source; a pattern may hold `*`.
+
+    Raises:
+        InputError: No source is named so.
+    """
+    a, b = aliased(Solution), aliased(Solution)
+    query = (
+        sa.select(
+            Annotator.name,
+            Annotator.kind,
+            Annotation.extra,
+            Preference.choice,
+            a.solution_id.label("a_id"),
+            b.solution_id.label("b_id"),
+            a.problem_id,
+            sa.func.length(a.text).label("a_length"),
+            sa.func.length(b.text).label("b_length"),
+        )
+        .select_from(Preference)
+        .join(Annotation, Annotation.annotation_id == Preference.annotation_id)
+        .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
+        .join(a, a.solution_id == Preference.solution_a_id)
+        .join(b, b.solution_id == Preference.solution_b_id)
+        .where(Annotation.superseded_by_id.is_(None), Annotator.kind.in_(("person", "model")))
+        .order_by(Annotation.annotation_id)
+        .execution_options(yield_per=1000)
+    )
+    with reading(engine) as session:
+        if source is not None:
+            check_sources(session, [source])
+            of_source = sa.select(Solution.solution_id).where(solution_in_source(source))
+            query = query.where(Preference.solution_a_id.in_(of_source), Preference.solution_b_id.in_(of_source))
+        for row in session.execute(query):
+            is_turned = row.a_id > row.b_id
+            votes = None
+            if row.extra is not None and {"forth", "back"} <= row.extra.keys() and not is_turned:
+                votes = Judgement(tuple(row.extra["forth"]), tuple(row.extra["back"]))
+            yield GivenChoice(
+                row.name,
+                row.kind == "person",
+                (min(row.a_id, row.b_id), max(row.a_id, row.b_id)),
+                row.problem_id,
+                _choice_by_id(row.choice, is_turned=is_turned),
+                (row.b_length, row.a_length) if is_turned else (row.a_length, row.b_length),
+                votes,
+            )

@@ -97,6 +97,16 @@ class Judgement:
         """Votes that cannot be read."""
         return (*self.forth, *self.back).count(None)
 
+    @property
+    def n_first(self) -> int:
+        """Votes for the solution that stood first."""
+        return self.forth.count("a") + self.back.count("b")
+
+    @property
+    def n_second(self) -> int:
+        """Votes for the one that stood second."""
+        return self.forth.count("b") + self.back.count("a")
+
 
 # ------------------------------------------------------------ auditing a judge
 
@@ -160,8 +170,8 @@ def report_judge(judge: str, model: str, pairs: Iterable[JudgedPair]) -> JudgeRe
         n["flips"] += pair.judgement.is_flip
         n["votes"] += len(pair.judgement.forth) + len(pair.judgement.back)
         n["unreadable"] += pair.judgement.n_unreadable
-        n["first"] += pair.judgement.forth.count("a") + pair.judgement.back.count("b")
-        n["second"] += pair.judgement.forth.count("b") + pair.judgement.back.count("a")
+        n["first"] += pair.judgement.n_first
+        n["second"] += pair.judgement.n_second
         n["people"] += len(pair.by_people)
         n["as people"] += pair.by_people.count(pair.choice)
         is_same = pair.outcomes[0] is not None and pair.outcomes[0] == pair.outcomes[1]
@@ -211,11 +221,13 @@ def model_family(name: str) -> str:
 
 # ------------------------------------------------------------ which pairs
 
-PairRule = Literal["outcome", "near", "random"]
+DrawnRule = Literal["outcome", "near", "random"]
 """`outcome`: one right, one wrong; `near`: both right or both wrong; `random`: any two."""
+PairRule = Literal["outcome", "near", "random", "compared"]
+"""Those, and `compared`: two that a person has compared, so that the judge can be set beside people."""
 
 
-def draw_pairs(outcomes: Sequence[bool | None], rule: PairRule, *, most: int, seed: str) -> list[tuple[int, int]]:
+def draw_pairs(outcomes: Sequence[bool | None], rule: DrawnRule, *, most: int, seed: str) -> list[tuple[int, int]]:
     """Draws pairs among the solutions of one problem, without listing them all.
 
     Args:

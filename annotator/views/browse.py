@@ -34,6 +34,7 @@ _OUTCOMES = {"solutions": ("right", "wrong", "unknown"), "critiques": VERDICTS, 
 _MAKER = {"solutions": "Generator", "labels": "Labeller", "critiques": "Critic", "runs": "Model"}
 _OUTSIDE = "none"
 _FILLING = ("label", "relabel")
+_LINKED = "solution"
 _YES_NO = {"labelled": True, "without labels": False}
 
 
@@ -41,12 +42,30 @@ def show() -> None:
     """Draws the page."""
     set_measure("82rem")
     workplace = current_as("reviewer")
+    _open_linked()
     solution_id = st.session_state.get("browse_solution")
     found = None if solution_id is None else view_solution(workplace.engine, solution_id)
     if found is None:
         _search(workplace)
     else:
         _solution(workplace, found)
+
+
+def link_to(solution_id: int) -> str:
+    """The address of a solution on this page, for links of other pages.
+
+    >>> link_to(12)
+    'browse?solution=12'
+    """
+    return f"browse?{_LINKED}={solution_id}"
+
+
+def _open_linked() -> None:
+    """Opens the solution that the address names; then it names none, so that one can go back to the list."""
+    if (linked := st.query_params.get(_LINKED)) is not None:
+        del st.query_params[_LINKED]
+        if linked.isascii() and linked.isdigit():
+            st.session_state["browse_solution"] = int(linked[:18])
 
 
 def _search(workplace: Workplace) -> None:

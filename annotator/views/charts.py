@@ -1,7 +1,7 @@
 """Charts of the lead's pages, by Streamlit's own Altair; their colours hold in light and dark mode."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import altair as alt
 
@@ -94,6 +94,48 @@ def gold_intervals(people: Sequence[tuple[PersonFigures, float, float, float]]) 
         )
     )
     chart: alt.LayerChart = (lines + dots).properties(height=max(90, 30 * len(people) + 40))
+    return chart
+
+
+def over_rounds(
+    name: str, values: Sequence[tuple[int, float]], *, bound: float | None = None, tripped: Collection[int] = ()
+) -> alt.LayerChart:
+    """A figure over the rounds of a loop; a guard's with its bound, and a cross where it tripped."""
+    rows = [
+        {"round": number, "value": value, "state": "tripped" if number in tripped else "within"}
+        for number, value in values
+    ]
+    y = alt.Y(
+        "value:Q", title=None, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(tickCount=4, format=",.4~g")
+    )
+    x = alt.X("round:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap="greedy", ticks=False))
+    line = _chart(rows).mark_line(color=_INK, strokeWidth=2).encode(x=x, y=y)
+    dots = (
+        _chart(rows)
+        .mark_point(size=70, filled=True, opacity=1, strokeWidth=3)
+        .encode(
+            x=x,
+            y=y,
+            shape=alt.Shape(
+                "state:N", legend=None, scale=alt.Scale(domain=["within", "tripped"], range=["circle", "cross"])
+            ),
+            color=alt.Color(
+                "state:N",
+                legend=None,
+                scale=alt.Scale(domain=["within", "tripped"], range=[_INK, _COLOURS["bad"]]),
+            ),
+            tooltip=[
+                alt.Tooltip("round:O"),
+                alt.Tooltip("value:Q", title=name, format=",.4~g"),
+                *([] if bound is None else [alt.Tooltip("state:N", title="guard")]),
+            ],
+        )
+    )
+    layers = [line, dots]
+    if bound is not None:
+        rule = _chart([{"bound": bound}]).mark_rule(color=_COLOURS["neutral"], strokeDash=[5, 4], strokeWidth=2)
+        layers.insert(0, rule.encode(y=alt.Y("bound:Q", title=None)))
+    chart: alt.LayerChart = alt.LayerChart(layer=layers).properties(height=150)
     return chart
 
 

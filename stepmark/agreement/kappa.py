@@ -4,6 +4,7 @@ All but Cohen's take any number of labellers, not the same for each unit. `K` ca
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -117,6 +118,50 @@ def cohen_kappa(table: Ints, weights: Floats | None = None) -> Coefficient:
     if math.isnan(value):
         return Coefficient(None, n, because=_ALIKE)
     return Coefficient(value, n)
+
+
+def cohen_kappa_of_labels(
+    first: Sequence[int],
+    second: Sequence[int],
+    n_categories: int,
+    *,
+    groups: Sequence[int] | None = None,
+    resamples: int = 0,
+    seed: int = 0,
+) -> Coefficient:
+    """Cohen's kappa (see `cohen_kappa`) of the labels themselves, with a bootstrap interval.
+
+    Args:
+        first: The one's category of each unit, from 0.
+        second: The other's, in the same order.
+        n_categories: `K`.
+        groups: What each unit belongs to, by any numbers; whole groups are drawn. None: every unit by itself.
+        resamples: Draws for the interval.
+        seed: Of the draws.
+
+    >>> cohen_kappa_of_labels([0, 0, 1, 1], [0, 1, 1, 1], 2).value  # p_a = 3/4, p_e = 1/2 * 1/4 + 1/2 * 3/4
+    0.5
+    """
+    cells = np.zeros((len(first), n_categories**2), dtype=np.int64)
+    cells[np.arange(len(first)), np.asarray(first, dtype=np.int64) * n_categories + np.asarray(second, np.int64)] = 1
+    numbered = None if groups is None else np.unique(np.asarray(groups, np.int64), return_inverse=True)[1]
+
+    def statistic(sums: Floats) -> Floats:
+        n = sums.sum(axis=-1)
+        shares = sums.reshape(*sums.shape[:-1], n_categories, n_categories) / np.maximum(n, 1)[..., None, None]
+        observed = np.trace(shares, axis1=-2, axis2=-1)
+        return _corrected(observed, (shares.sum(axis=-1) * shares.sum(axis=-2)).sum(axis=-1))
+
+    return estimate(
+        cells,
+        lambda rows: rows,
+        statistic,
+        n_units=len(first),
+        undefined=_ALIKE,
+        groups=numbered,
+        resamples=resamples,
+        seed=seed,
+    )
 
 
 def ac_of_tables(tables: Ints, weights: Floats) -> Floats:

@@ -34,7 +34,7 @@ from db.tasks import CritiqueAnswer, PairAnswer, Wanted, add_tasks, claim_tasks,
 from tests.labelling import add_run, answer_of
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("dashboard", "adjudicate", "browse", "projects", "team", "data", "progress", "guidelines")
+PAGES = ("dashboard", "adjudicate", "browse", "rounds", "projects", "team", "data", "progress", "guidelines")
 NASTY = "**bold** <img src=x onerror=alert(1)> $5 and $7 ![](http://192.0.2.1/x.png)"
 
 
@@ -205,7 +205,7 @@ def check_that_model_text_is_plain(found: AppTest) -> None:
         assert "<img" not in element.value
 
 
-@pytest.mark.parametrize("page", ["dashboard", "adjudicate", "browse", "projects", "team", "data"])
+@pytest.mark.parametrize("page", ["dashboard", "adjudicate", "browse", "rounds", "projects", "team", "data"])
 def test_pages_of_leads_are_closed_to_annotators(filled: Workplace, page: str) -> None:
     open_workplace(Workplace(filled.engine, filled.annotator_id, filled.annotator, None, role="annotator"))
     found = shown(page)

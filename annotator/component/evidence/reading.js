@@ -86,10 +86,12 @@ function readApplication(entry) {
     steps: new Map(steps),
     found: word(entry.found),
     expected: word(entry.expected),
+    agrees: typeof entry.agrees === "boolean" ? entry.agrees : null,
     verdict: ["pass", "fail"].includes(entry.verdict) ? entry.verdict : "none",
     firstError: isNumber(entry.first_error) ? entry.first_error : null,
     reason: word(entry.reason),
     isConfirmed: typeof entry.is_confirmed === "boolean" ? entry.is_confirmed : null,
+    decidedBy: word(entry.confirmation_rule),
     words: word(entry.text),
   };
 }

@@ -97,21 +97,23 @@ export class Variants {
 
   #verdict() {
     const { variant } = this;
-    const { expected, found, verdict, reason } = variant;
+    const { expected, found, verdict, reason, isProgram } = variant;
+    const isSame = isSameAnswer(variant);
     const answers = make(
       "div.sm-answers",
       {},
       found === null ? null : make("span.sm-figure", {}, make("span.sm-eyebrow", { text: "The chain reaches" }), this.text("span.sm-text.sm-number-found", found)),
-      found === null || expected === null ? null : make("span.sm-relation", { text: verdict === "fail" ? "≠" : "=", "aria-label": verdict === "fail" ? "is not" : "is" }),
+      found === null || expected === null ? null : make("span.sm-relation", { text: isSame === null ? "?" : isSame ? "=" : "≠", "aria-label": isSame === null ? "perhaps" : isSame ? "is" : "is not" }),
       expected === null ? null : make("span.sm-figure", {}, make("span.sm-eyebrow", { text: "The answer there" }), this.text("span.sm-text.sm-number-expected", expected)),
     );
     const at = this.breaksAt;
     const where = at === null || at >= this.task.steps.length ? "on the new input" : `at step ${at + 1}`;
+    const says = isProgram ? "The reasoning" : "The critic says: the reasoning";
     const sentence =
       verdict === "fail"
-        ? `The reasoning breaks ${where}.`
+        ? `${says} breaks ${where}.`
         : verdict === "pass"
-          ? "The reasoning holds on the new input."
+          ? `${says} holds on the new input.`
           : `The chain could not be carried over${reason ? `: ${reason}` : ""}.`;
     return make(
       "div.sm-verdict",
@@ -124,9 +126,10 @@ export class Variants {
 
   /** Who carried the chain over, and how far that is to be trusted. */
   #trust() {
-    const { isProgram, critic, isConfirmed, verdict, trust } = this.variant;
+    const { isProgram, critic, isConfirmed, decidedBy, verdict, trust } = this.variant;
     const by = isProgram ? "Carried over by a program, exactly." : `Carried over by ${critic ?? "a model"}.`;
-    const checked = verdict === "none" ? "" : isConfirmed === true ? " Confirmed." : isConfirmed === false ? " Refuted by the verifier." : " Not confirmed.";
+    const rule = decidedBy && !isProgram ? ` (${decidedBy})` : "";
+    const checked = verdict === "none" ? "" : isConfirmed === true ? ` Confirmed${rule}.` : isConfirmed === false ? ` Refuted by the verifier${rule}.` : " Not confirmed.";
     return `${by}${checked}${trust ? ` Answer there: ${trust}.` : ""}`;
   }
 
@@ -160,6 +163,7 @@ export class Variants {
     if (found === null && !isBroken) return null;
     const words = found === null ? make("span.sm-hint", { text: "no answer is reached" }) : this.text("span.sm-text.sm-strip-text", found);
     if (isBroken) return [words, breaks(expected === null ? "" : `found ${found ?? "none"}, expected ${expected}`)];
+    if (verdict === "pass" && isSameAnswer(this.variant) === false) return [words, make("span.sm-break", {}, icon("bad"), make("strong", { text: `expected ${expected}` }))];
     return [words, verdict === "pass" ? make("span.sm-holds", {}, icon("good"), "as expected") : null];
   }
 }
@@ -177,6 +181,11 @@ function breaks(words = "") {
 function newNumbers(before, text) {
   const known = new Set(before.match(NUMBER) ?? []);
   return [...text.matchAll(NUMBER)].filter(({ 0: found }) => !known.has(found)).map(({ 0: found, index }) => ({ start: index, end: index + found.length, name: "changed" }));
+}
+
+/** Whether the chain's answer is the variant's; a program's verdict says so too, a model's need not. Null for unknown. */
+function isSameAnswer({ agrees, isProgram, verdict }) {
+  return agrees ?? (isProgram && verdict !== "none" ? verdict === "pass" : null);
 }
 
 const shapeOf = ({ verdict }) => ({ fail: "bad", pass: "good" })[verdict] ?? "none";

@@ -14,8 +14,11 @@ from .asking import Asking
 def preferences(
     asking: Asking,
     pairs: Annotated[
-        Literal["outcome", "near", "random"],
-        typer.Option(help="Pairs of one right and one wrong solution, of two with the same outcome, or of any two."),
+        Literal["outcome", "near", "random", "compared"],
+        typer.Option(
+            help="Pairs of one right and one wrong solution, of two with the same outcome, of any two, or of two "
+            "that people have compared."
+        ),
     ] = "random",
     per_problem: Annotated[int, typer.Option(min=1, help="Pairs of one problem at most.")] = 4,
     votes: Annotated[int, typer.Option(min=1, help="Samples in each of the two orders of a pair.")] = 3,
@@ -41,7 +44,8 @@ def preferences(
     """Lets a model judge pairs of solutions, in both orders, under a written constitution.
 
     Where the two orders disagree, the pair is a tie. A verdict that cannot be read is no vote, and a pair without a
-    readable vote in either order is not stored. `stepmark judges` shows what a judge prefers.
+    readable vote in either order is not stored. `stepmark judges` shows what a judge prefers,
+    `stepmark judges compare` sets it beside people.
     """
     from db.preferences import PairSelection
     from generator.preferences import PLACES, PreferencesTask

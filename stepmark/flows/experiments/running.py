@@ -12,7 +12,7 @@ from typing import Any
 from stepmark.errors import SettingsError
 from stepmark.flows.demo import MODEL, Watch
 
-from . import rounds
+from . import rlaif, rounds
 from .findings import Findings, markdown
 
 
@@ -27,7 +27,12 @@ class Experiment:
     """Runs it into a folder of its own, which may hold what an interrupted run left."""
 
 
-EXPERIMENTS: tuple[Experiment, ...] = (Experiment("rounds", 700, rounds.run),)
+
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    Experiment("rounds", 700, rounds.run),
+    Experiment("rlaif", 100, rlaif.run),
+)
 
 
 def run_experiments(out: Path, *, only: Sequence[str] = (), watch: Watch) -> dict[str, Findings]:
