@@ -1,8 +1,8 @@
 """Which solutions people label next: the rules, as arithmetic on scores and labels; no database.
 
-A rule weighs a candidate or says why it does not take it; `select` takes the heaviest, few of each problem, and counts
-all others by reason. A tenth of all texts is set apart, by hash and for ever: no rule takes from it, only the random
-stream does, so that what is measured on the random stream holds for the whole pool, however many rounds of
+A rule weighs a candidate or says why it does not take it; `select` takes the heaviest, few of each problem, and
+counts all others by reason. A tenth of all texts is set apart, by hash and for ever: no rule takes from it, only the
+random stream does, so that what is measured on the random stream holds for the whole pool, however many rounds of
 selection went before.
 """
 
