@@ -149,10 +149,10 @@ def select(
     first = ranked.result()
     chosen = first[: round(WRONG_SHARE * n_ruled) if rule == "convincing-wrong" else n_ruled]
     of_problem = Counter(one.candidate.problem_id for one in chosen)
-    for one in sorted([*first[len(chosen) :], *rest.result()]):
-        if len(chosen) < n_ruled and of_problem[one.candidate.problem_id] < per_problem:
-            of_problem[one.candidate.problem_id] += 1
-            chosen.append(one)
+    for next_best in sorted([*first[len(chosen) :], *rest.result()]):
+        if len(chosen) < n_ruled and of_problem[next_best.candidate.problem_id] < per_problem:
+            of_problem[next_best.candidate.problem_id] += 1
+            chosen.append(next_best)
     dropped["ranked lower"] += ranked.n_added + rest.n_added - len(chosen)
     selected = tuple(_interleaved(sorted(chosen), drawn, rule.replace("-", " ")))
     return Selection(selected, n_read, {why: n for why, n in sorted(dropped.items()) if n})
@@ -351,7 +351,3 @@ def _interleaved(ruled: Sequence[_Ranked], drawn: Sequence[_Ranked], reason: str
 def _selected(one: _Ranked, reason: str, priority: float) -> Selected:
     candidate, found = one.candidate, one.found
     return Selected(candidate.solution_id, candidate.problem_id, reason, priority, found.why, found.step_index)
-
-
-def _means(step_scores: Sequence[Sequence[float]]) -> list[float]:
-    return [math.fsum(scores) / len(scores) for scores in zip(*step_scores, strict=True)]
