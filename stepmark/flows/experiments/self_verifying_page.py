@@ -151,8 +151,8 @@ def _table_of_verdicts(found: Mapping[str, Mapping[str, Estimate]], items: Seque
     n = ", ".join(f"{kind} {sum(one.kind == kind for one in items)}" for kind in KINDS)
     note = (
         f"Share rejected of each kind, {n}; with 95 % intervals, problems resampled. `own`: the untrained model's "
-        "own wrong chains. `leaked` was never seen in training. PRM and ORM reject below a threshold that rejects 5 % of "
-        "other right chains."
+        "own wrong chains. `leaked` was never seen in training. PRM and ORM reject below a threshold that rejects 5 % "
+        "of other right chains."
     )
     return Table("Verdicts", ("who", *columns), rows, note)
 
@@ -197,7 +197,8 @@ def _paragraphs(
     return (
         "The critic reads problem and variant as one text (`Mia has 9>4 nuts`) and the solution, never the variant's "
         "answer, and writes the chain with both values of everything (`Step 1: 9>4 + 7>3 = 16>7`), or `?` at the "
-        "first thing that cannot be carried. What it reaches is held against the variant's answer; all but a pass rejects.",
+        "first thing that cannot be carried. What it reaches is held against the variant's answer; all but a pass "
+        "rejects.",
         "It is trained in stages: drills (chains of random operands, where there is nothing to solve), chains of "
         "problems carried by program with their wrong rules, then rounds in which the model samples solutions and "
         "critiques, and only right solutions and faithful critiques are learnt. No step label enters. The judge is "
