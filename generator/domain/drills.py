@@ -34,8 +34,8 @@ def draw_drill(rng: random.Random) -> Drill:
         here, there = rng.sample(_VALUES, n), rng.sample(_VALUES, n)
         chain = _chain(dict(zip(here, there, strict=True)), rng.randint(2, 5), rng)
         if chain is not None:
-            texts = (",".join(map(str, numbers)) for numbers in (here, there))
-            return Drill(*texts, tuple(map(str, chain)), str(chain[-1].result))
+            statement, variant = (",".join(map(str, numbers)) for numbers in (here, there))
+            return Drill(statement, variant, tuple(map(str, chain)), str(chain[-1].result))
 
 
 def _chain(moved: dict[int, int], n_steps: int, rng: random.Random) -> list[Equation] | None:

@@ -151,8 +151,8 @@ def _table_of_verdicts(found: Mapping[str, Mapping[str, Estimate]], items: Seque
     n = ", ".join(f"{kind} {sum(one.kind == kind for one in items)}" for kind in KINDS)
     note = (
         f"Share rejected of each kind, {n}; with 95 % intervals, problems resampled. `own`: the untrained model's "
-        "own wrong chains. `leaked` was never seen in training. PRM and ORM reject below a threshold that rejects 5 % "
-        "of other right chains."
+        "own wrong chains. `leaked` was never seen in training. PRM and ORM reject below a threshold that rejects "
+        "5 % of other right chains."
     )
     return Table("Verdicts", ("who", *columns), rows, note)
 
