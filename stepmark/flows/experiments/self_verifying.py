@@ -42,10 +42,10 @@ READERS = ("judge", "prm", "orm")
 class SelfVerifyingPlan:
     """How much is done; seeds are 3000-3999."""
 
-    n_drills: int = 22_000
-    n_cold_problems: int = 4_500
+    n_drills: int = 28_000
+    n_cold_problems: int = 4_000
     n_rounds: int = 2
-    n_round_problems: int = 900
+    n_round_problems: int = 700
     n_samples: int = 4
     """Solutions of a training problem in a round."""
     n_per_kind: int = 110
