@@ -100,20 +100,31 @@ def _rejects(verdicts: Sequence[ItemVerdicts]) -> dict[str, Rejects]:
     """Who rejects, by name: a rule from an item to whether its solution is rejected."""
     stages = list(verdicts[0].critic)
     last = stages[-1]
-    rules: dict[str, Rejects] = {
-        f"critic, {stage}": (lambda one, stage=stage: one.critic[stage][0] != "pass") for stage in stages[:-1]
-    }
-    rules["critic, 1 variant"] = lambda one: one.critic[last][0] != "pass"
-    rules["critic, 3 variants, any fails"] = lambda one: any(verdict != "pass" for verdict in one.critic[last])
-    rules["critic, 3 variants, most fail"] = lambda one: sum(v != "pass" for v in one.critic[last]) >= 2
+    rules = {f"critic, {stage}": _critic(stage) for stage in stages[:-1]}
+    rules["critic, 1 variant"] = _critic(last)
+    rules["critic, 3 variants, any fails"] = _critic(last, n=3)
+    rules["critic, 3 variants, most fail"] = _critic(last, n=3, least=2)
     rules["program, 1 variant"] = lambda one: not one.program[0]
     rules["judge before"] = lambda one: one.judge["judge before"] != "pass"
     rules["judge"] = lambda one: one.judge["judge"] != "pass"
     for name in ("prm", "orm"):
         right = [one.scores[name] for one in verdicts if one.kind == "validation"]
         threshold = float(np.quantile(right, FALSE_ALARMS))
-        rules[name.upper()] = lambda one, name=name, at=threshold: one.scores[name] < at
+        rules[name.upper()] = _below(name, threshold)
     return rules
+
+
+def _critic(stage: str, *, n: int = 1, least: int = 1) -> Rejects:
+    """Rejects where at least `least` of the first `n` variants do not pass."""
+    return lambda one: sum(verdict != "pass" for verdict in one.critic[stage][:n]) >= least
+
+
+def _passes(stage: str) -> Rejects:
+    return lambda one: one.critic[stage][0] == "pass"
+
+
+def _below(name: str, threshold: float) -> Rejects:
+    return lambda one: one.scores[name] < threshold
 
 
 def _figures(items: Sequence[ItemVerdicts], rejects: Rejects) -> dict[str, Estimate]:
@@ -162,15 +173,10 @@ def _table_of_controls(items: Sequence[ItemVerdicts]) -> Table:
     rows = []
     for stage in items[0].critic:
         wrong = [one for one in items if not one.is_right and not one.program[0]]
-        ignored = _share(wrong, lambda one, stage=stage: one.critic[stage][0] == "pass")
-        corrupted = _share(
-            [one for one in wrong if one.kind == "corrupted"], lambda one, stage=stage: one.critic[stage][0] == "pass"
-        )
+        shares = [_share(some, _passes(stage)) for some in (wrong, [one for one in wrong if one.kind == "corrupted"])]
         kinds = [one.critic[stage][0] for one in items]
         n = len(kinds)
-        rows.append(
-            (stage, _cell(ignored), _cell(corrupted), kinds.count("not carried") / n, kinds.count("unreadable") / n)
-        )
+        rows.append((stage, *map(_cell, shares), kinds.count("not carried") / n, kinds.count("unreadable") / n))
     return Table(
         "Controls",
         ("critic", "solved the variant, ignored the chain", "of corrupted chains", "not carried", "unreadable"),
