@@ -26,6 +26,7 @@ from stepmark.flows.demo import MODEL, Watch
 from stepmark.flows.stages import Stages
 from stepmark.flows.training import TrainingJob, train_side_by_side
 from stepmark.steps import render_segments, render_solution, split_solution
+from trainer.rows import Kind
 from trainer.score import RewardModel
 
 from .backtracking import Attempt, Pool, use_the_critic
@@ -35,7 +36,6 @@ from .self_verifying_page import ItemVerdicts, page
 LEARNT_KINDS: tuple[PlantedKind, ...] = ("overfit", "fudged", "slip", "corrupted")
 """Planted kinds that critic and readers are trained on; `leaked` is only tested."""
 TESTED_KINDS = ("honest", "own", *get_args(PlantedKind))
-READERS = ("judge", "prm", "orm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +262,10 @@ class _Job:
         self.write_set("readers", "orm", outcomes)
         self.write_set("readers", "prm", steps)
         data, epochs = self.out / "sets" / "readers", self.plan.reader_epochs
+        kinds: dict[str, Kind] = {"judge": "sft", "prm": "prm", "orm": "orm"}
         jobs = [
             TrainingJob(name, kind, data, str(MODEL), self.out / "models" / name, 0, epochs)
-            for name, kind in (("judge", "sft"), ("prm", "prm"), ("orm", "orm"))
+            for name, kind in kinds.items()
         ]
         with self.stages.measured("train the readers"), self.watch("train the readers") as progress:
             train_side_by_side(jobs, workers=self.plan.workers, progress=progress)

@@ -170,7 +170,7 @@ def _table_of_verdicts(found: Mapping[str, Mapping[str, Estimate]], items: Seque
 
 def _table_of_controls(items: Sequence[ItemVerdicts]) -> Table:
     """Of chains that a program carries to another answer, how many the critic carries to the variant's own."""
-    rows = []
+    rows: list[tuple[str | int | float | None, ...]] = []
     for stage in items[0].critic:
         wrong = [one for one in items if not one.is_right and not one.program[0]]
         shares = [_share(some, _passes(stage)) for some in (wrong, [one for one in wrong if one.kind == "corrupted"])]
