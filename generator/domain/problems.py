@@ -213,6 +213,7 @@ def draw_problems(
             while it was made, 1000-1999 the demo's training problems, 2000-2999 the demo's test problems,
             5000-5999 rounds of the loop.
             4000-4999 active labelling.
+            3000-3999 the self-verifying experiment.
         part: Only families of this part; None takes both.
         exclude_families: Families that must not appear, as `DomainProblem.family` writes them.
 

@@ -26,6 +26,8 @@ class TrainingJob:
     out: Path
     seed: int
     epochs: int
+    lr: float | None = None
+    """Peak learning rate; None: by the model's size."""
 
 
 def train_side_by_side(
@@ -105,7 +107,7 @@ def _train(index: int, job: TrainingJob) -> dict[str, Any]:
         data=job.data,
         model=job.model,
         out=job.out,
-        settings=TrainSettings(epochs=job.epochs, seed=job.seed, threads=1),
+        settings=TrainSettings(epochs=job.epochs, lr=job.lr, seed=job.seed, threads=1),
         resume=True,
         progress=on_progress,
     )
