@@ -210,7 +210,8 @@ def draw_problems(
     Args:
         n: How many.
         seed: Seed of the drawing. Seeds of the project: 0-99 the embedded model's corpus, 900-999 measurements
-            while it was made, 1000-1999 the demo's training problems, 2000-2999 the demo's test problems.
+            while it was made, 1000-1999 the demo's training problems, 2000-2999 the demo's test problems,
+            6000-6999 the comparison of reward models.
         part: Only families of this part; None takes both.
         exclude_families: Families that must not appear, as `DomainProblem.family` writes them.
 

@@ -12,6 +12,7 @@ from typing import Any
 from stepmark.errors import SettingsError
 from stepmark.flows.demo import MODEL, Watch
 
+from . import reward_models
 from .findings import Findings, markdown
 
 
@@ -26,7 +27,7 @@ class Experiment:
     """Runs it into a folder of its own, which may hold what an interrupted run left."""
 
 
-EXPERIMENTS: tuple[Experiment, ...] = ()
+EXPERIMENTS: tuple[Experiment, ...] = (Experiment("reward-models", 800, reward_models.run),)
 
 
 def run_experiments(out: Path, *, only: Sequence[str] = (), watch: Watch) -> dict[str, Findings]:
