@@ -486,8 +486,8 @@ def _findings(plan: RewardModelsPlan, n_pairs: int, results: Mapping[str, Any], 
         title="Kinds of reward model",
         aim="CLoud on-policy chooses better than Bradley-Terry on the same pairs, and better than off-policy.",
         reached=(
-            f"{'Reached' if low > 0 else 'Not shown'}, beside Bradley-Terry: {gain:+.3f} [{low:+.3f}, {high:+.3f}] at "
-            f"best of {last}; on-policy {results['rates']['CLoud on-policy'][sizes.index(last)]:.3f}, off-policy "
+            f"{'Reached' if low > 0 else 'Not shown'}; beside BT: {gain:+.3f} [{low:+.3f}, {high:+.3f}] at "
+            f"best of {last}. On-policy {results['rates']['CLoud on-policy'][sizes.index(last)]:.3f}, off-policy "
             f"{results['rates']['CLoud off-policy'][sizes.index(last)]:.3f}."
         ),
         paragraphs=(
