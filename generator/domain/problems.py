@@ -214,6 +214,7 @@ def draw_problems(
             5000-5999 rounds of the loop.
             4000-4999 active labelling.
             3000-3999 the self-verifying experiment.
+            6000-6999 the comparison of reward models.
         part: Only families of this part; None takes both.
         exclude_families: Families that must not appear, as `DomainProblem.family` writes them.
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class TrainingJob:
     epochs: int
     lr: float | None = None
     """Peak learning rate; None: by the model's size."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings by name, see `trainer.train.TrainSettings`."""
 
 
 def train_side_by_side(
@@ -108,6 +110,7 @@ def _train(index: int, job: TrainingJob) -> dict[str, Any]:
         model=job.model,
         out=job.out,
         settings=TrainSettings(epochs=job.epochs, lr=job.lr, seed=job.seed, threads=1),
+        settings=TrainSettings(epochs=job.epochs, seed=job.seed, threads=1, **job.more),
         resume=True,
         progress=on_progress,
     )

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from stepmark.errors import InputError
+
 
 def auc(scores: Sequence[float] | npt.NDArray[np.floating], right: Sequence[bool] | npt.NDArray[np.bool_]) -> float:
     """Returns the chance that a right one scores above a wrong one, ties counted half; NaN if one kind is
@@ -47,3 +49,28 @@ def within_problem_auc(
     each = [auc(values[part], mask[part]) for part in np.split(order, cuts)]
     usable = [value for value in each if not math.isnan(value)]
     return (float(np.mean(usable)), len(usable)) if usable else (math.nan, 0)
+
+
+def best_of_n_rate(
+    scores: Sequence[float] | npt.NDArray[np.floating], right: Sequence[bool] | npt.NDArray[np.bool_], n: int
+) -> float:
+    """Returns the chance that the highest-scored of `n` samples, drawn without putting back, is right; exactly.
+
+    Of equal scores each is chosen as often as any other; what scores -inf (no answer) counts as wrong.
+
+    Of three samples two are drawn: the one scored 3 stands in two of three draws, the one scored 2 wins the third.
+
+    >>> round(best_of_n_rate([3.0, 2.0, 1.0], [True, False, True], 2), 4)
+    0.6667
+    """
+    values, mask = np.asarray(scores, float), np.asarray(right, bool)
+    m = len(values)
+    if not 1 <= n <= m:
+        raise InputError(f"of {m} samples the best of {n} cannot be taken.")
+    total, rate = math.comb(m, n), 0.0
+    for value in np.unique(values):
+        same, below = int((values == value).sum()), int((values < value).sum())
+        highest = (math.comb(below + same, n) - math.comb(below, n)) / total
+        if value > -math.inf:
+            rate += highest * float(mask[values == value].mean())
+    return rate

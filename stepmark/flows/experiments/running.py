@@ -12,7 +12,7 @@ from typing import Any
 from stepmark.errors import SettingsError
 from stepmark.flows.demo import MODEL, Watch
 
-from . import active, rlaif, rounds, self_verifying
+from . import active, reward_models, rlaif, rounds, self_verifying
 from .findings import Findings, markdown
 
 
@@ -33,6 +33,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment("self-verifying", 700, self_verifying.run),
     Experiment("active", 800, active.run),
     Experiment("rounds", 700, rounds.run),
+    Experiment("reward-models", 800, reward_models.run),
     Experiment("rlaif", 100, rlaif.run),
 )
 
