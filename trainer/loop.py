@@ -31,6 +31,7 @@ from .evaluate.measures import auc, within_problem_auc
 from .models import RewardNet
 from .objectives import NO_WEIGHTS, REFERRED, Weights, parts, sizes, sums
 from .parallel import ALONE, Processes
+from .trackers import Tracker, flat
 
 EVALUATION_SHARE = 0.2
 """Tokens of an evaluation as a share of an epoch's. A forward pass costs a third of a training step, so an
@@ -172,6 +173,7 @@ def fit(
     identity: dict[str, object],
     peak_flops: float | None = None,
     processes: Processes = ALONE,
+    trackers: Sequence[Tracker] = (),
     resume: bool = False,
     progress: Progress = silent,
 ) -> FitReport:
@@ -186,6 +188,7 @@ def fit(
         identity: what else a checkpoint must agree with to be continued (kind, data, base model).
         peak_flops: what the device can do in a second; the log then says which share of it is reached.
         processes: those that share the run; the first one writes.
+        trackers: shown the lines of the log, by the first process.
         resume: continue from `checkpoint.pt`, where there is one.
         progress: told the tokens done and to do, with loss and rate, a few times a second.
 
@@ -206,15 +209,14 @@ def fit(
         run.truncate_log()
     evaluator = None if validation is None or not len(validation) else _sample(validation, train, settings.seed)
     shown_at = 0.0
-    log_path = run.log_path if processes.is_first else Path(os.devnull)
-    with log_path.open("a", encoding="utf-8") as log, _interrupts() as interrupted:
+    with _Log(run.log_path, trackers, run.step, processes) as log, _interrupts() as interrupted:
         while run.step < run.n_steps and not run.is_out_of_patience():
             is_interrupted = run.take_step(is_interrupted=interrupted.is_set())
             is_last_of_epoch = run.step in run.epoch_ends
             if run.step % settings.log_every == 0 or run.step == run.n_steps:
-                _write_line(log, run.log_line())
+                log.write(run.log_line())
             if is_last_of_epoch and validation is not None and evaluator is not None:
-                _write_line(log, run.evaluate(validation, evaluator))
+                log.write(run.evaluate(validation, evaluator))
                 run.keep_best()
             now = time.perf_counter()
             if now - shown_at > SHOW_EVERY_S or run.step == run.n_steps:
@@ -630,9 +632,29 @@ def _precision(device: torch.device) -> Any:
     return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def _write_line(log: Any, line: dict[str, Any]) -> None:
-    log.write(json.dumps(line) + "\n")
-    log.flush()
+class _Log:
+    """`log.jsonl` and the trackers beside it; only the first process writes."""
+
+    def __init__(self, path: Path, trackers: Sequence[Tracker], step: int, processes: Processes) -> None:
+        self._trackers = trackers if processes.is_first else ()
+        self._file = (path if processes.is_first else Path(os.devnull)).open("a", encoding="utf-8")
+        self._step = step
+
+    def __enter__(self) -> "_Log":
+        for tracker in self._trackers:
+            tracker.start(self._step)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        for tracker in self._trackers:
+            tracker.close()
+
+    def write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        for tracker in self._trackers:
+            tracker.write(line["step"], flat(line))
 
 
 @contextmanager

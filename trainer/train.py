@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +38,7 @@ from .models import (
 from .parallel import join
 from .render import TOO_LONG, Renderer, RowCounts, check_splits, encode_rows, label_token_ids
 from .rows import CONFIG_OF, Kind, data_fingerprint, read_rows, split_files
+from .trackers import Logger, find_trackers
 
 MANIFEST = "stepmark.json"
 """Written last into a trained model's folder; says what the model is and where it comes from."""
@@ -109,6 +110,8 @@ class TrainSettings:
     """Steps between checkpoints."""
     log_every: int = 10
     """Steps between lines of the log."""
+    log: Sequence[Logger] = ()
+    """Where the log goes beside `log.jsonl`: `tensorboard`, `wandb`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,7 @@ def train_reward_model(
     _check_settings(settings, kind)
     processes, device = join(_device(settings.device))
     processes.check(settings.accumulate)
+    trackers = find_trackers(settings.log, out)
     if not processes.is_first:
         progress, on_message = silent, lambda message: None
     config = settings.config or CONFIG_OF[kind]
@@ -238,6 +242,7 @@ def train_reward_model(
             identity=identity,
             peak_flops=peak,
             processes=processes,
+            trackers=trackers,
             resume=resume,
             progress=progress,
         )

@@ -1,7 +1,8 @@
 """`stepmark train`: one command for each kind of reward model."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Train reward models on an exported set; the same command on CPU and GPU."
 )
+
+
+class Log(StrEnum):
+    """Where a run can be shown beside its `log.jsonl`."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,10 @@ class Training:
     compile: Annotated[
         bool, typer.Option("--compile", help="torch.compile the layers; pays on a GPU in longer runs.")
     ] = False
+    log: Annotated[
+        list[Log],
+        typer.Option(help="Show the run there too, beside log.jsonl; may be given twice."),
+    ] = field(default_factory=list)
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500
     resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False
