@@ -23,6 +23,7 @@ from stepmark.progress import Progress, silent
 
 from .batches import TokenSet
 from .compute import computed, cost_of, in_words, matrix_peak
+from .defaults import TINY, defaults_of
 from .loop import FitReport, FitSettings, fit, plan_steps
 from .lora import add_lora, merge_lora
 from .models import (
@@ -46,9 +47,6 @@ MANIFEST = "stepmark.json"
 REFERENCE = "reference"
 """Folder of the model that an implicit PRM is compared with, within its own."""
 
-TINY = 5_000_000
-"""Models with fewer parameters train on one thread at a high rate by default."""
-
 DEFAULT_STEP_TOKEN = "<|prm_label|>"
 """Stands after each segment; its position is where the label is read."""
 
@@ -57,10 +55,10 @@ DEFAULT_STEP_TOKEN = "<|prm_label|>"
 class TrainSettings:
     """The flags of a training run; None means: chosen by size, data or machine, and reported."""
 
-    epochs: int = 2
-    """Passes over the training split."""
+    epochs: int | None = None
+    """Passes over the training split; by kind, see `defaults.py`."""
     lr: float | None = None
-    """Peak learning rate; 1e-3 below 5 M parameters, 2e-5 below 1 G, else 1e-5."""
+    """Peak learning rate; by kind and size, see `defaults.py`."""
     batch_tokens: int | None = None
     """Tokens of the sequences of a micro-batch; 1,024 on a CPU, 16,384 on a GPU, 8,192 from 1 G parameters on."""
     share: bool = True
@@ -178,9 +176,10 @@ def train_reward_model(
     train = splits["train"]
     if not len(train.rows):
         raise InputError(f"no row of {data / config} can be trained on: {train.counts.as_json()}.")
+    defaults = defaults_of(kind, config)
     fit_settings = FitSettings(
-        epochs=settings.epochs,
-        lr=settings.lr if settings.lr is not None else default_lr(size),
+        epochs=settings.epochs if settings.epochs is not None else defaults.epochs,
+        lr=settings.lr if settings.lr is not None else defaults.rate(size, is_lora=settings.lora_rank is not None),
         batch_tokens=settings.batch_tokens or default_batch_tokens(size, device),
         share=settings.share,
         accumulate=settings.accumulate,
@@ -218,7 +217,7 @@ def train_reward_model(
     threads = settings.threads or (1 if size < TINY else torch.get_num_threads())
     on_message(
         f"{size:,} parameters on {device}, {threads if device.type == 'cpu' else 'no'} CPU threads for it, "
-        f"lr {fit_settings.lr:g}, rows up to {max_length} tokens"
+        f"{fit_settings.epochs} epochs, lr {fit_settings.lr:g}, rows up to {max_length} tokens"
     )
     net.to(device)
     form = net.find_form()
@@ -264,6 +263,7 @@ def train_reward_model(
         "end_token": None if kind == "prm" else tokenizer.eos_token,
         "pad_token": tokenizer.pad_token,
         "flags": {key: getattr(fit_settings, key) for key in FitSettings.__slots__},
+        "defaults": [key for key in ("epochs", "lr", "batch_tokens") if getattr(settings, key) is None],
         "rows": {name: split.counts.as_json() for name, split in splits.items()},
         "device": str(device),
         "threads": threads,
@@ -284,17 +284,6 @@ def train_reward_model(
     for name in ("checkpoint.pt", "best.pt"):
         (out / name).unlink(missing_ok=True)
     return manifest
-
-
-def default_lr(n: int) -> float:
-    """Returns the peak learning rate for a model of `n` parameters.
-
-    >>> [default_lr(n) for n in (490_368, 500_000_000, 7_000_000_000)]
-    [0.001, 2e-05, 1e-05]
-    """
-    if n < TINY:
-        return 1e-3
-    return 2e-5 if n < 1_000_000_000 else 1e-5
 
 
 def default_batch_tokens(n: int, device: torch.device) -> int:
