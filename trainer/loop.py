@@ -30,6 +30,7 @@ from .compute import cost_of
 from .evaluate.measures import auc, within_problem_auc
 from .models import RewardNet
 from .objectives import NO_WEIGHTS, REFERRED, Weights, parts, sizes, sums
+from .optimizers import OptimizerName, make_optimizer
 from .parallel import ALONE, Processes
 from .trackers import Tracker, flat
 
@@ -73,6 +74,8 @@ class FitSettings:
     """Implicit PRM and judge: scale of the log ratio to the reference."""
     lm_weight: float = 1.0
     """CLoud and judge: weight of the loss of writing."""
+    optimizer: OptimizerName = "adamw"
+    """What updates the weights."""
     patience: int | None = None
     """Epochs without a lower validation loss after which the run ends, with its best weights; None: all epochs."""
     log_every: int = 10
@@ -265,9 +268,8 @@ class _Run:
         self.step = 0
         self.report = FitReport()
         self.device = next(net.parameters()).device
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(net, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.98), fused=True
-        )
+        groups = _parameter_groups(net, settings.weight_decay)
+        self.optimizer = make_optimizer(settings.optimizer, groups, lr=settings.lr)
         self._loss_sum = torch.zeros((), device=self.device)
         self._norm = torch.zeros((), device=self.device)
         self._n_summed = 0

@@ -36,6 +36,7 @@ from .models import (
     n_parameters,
     save_net,
 )
+from .optimizers import OptimizerName, check_optimizer
 from .parallel import join
 from .render import TOO_LONG, Renderer, RowCounts, check_splits, encode_rows, label_token_ids
 from .rows import CONFIG_OF, Kind, data_fingerprint, read_rows, split_files
@@ -98,6 +99,8 @@ class TrainSettings:
     """PRM: `causal-lm` or `token-classification`."""
     patience: int | None = None
     """Epochs without a lower validation loss after which the run ends, with its best weights; None: all epochs."""
+    optimizer: OptimizerName = "adamw"
+    """`adamw`, or `adamw8bit`, whose state takes a quarter of the memory (needs bitsandbytes)."""
     lora_rank: int | None = None
     """Train adapters of this rank and the head in full, the rest frozen (needs PEFT); the saved model is merged."""
     gradient_checkpointing: bool = False
@@ -152,6 +155,7 @@ def train_reward_model(
     processes, device = join(_device(settings.device))
     processes.check(settings.accumulate)
     trackers = find_trackers(settings.log, out)
+    check_optimizer(settings.optimizer)
     if not processes.is_first:
         progress, on_message = silent, lambda message: None
     config = settings.config or CONFIG_OF[kind]
@@ -187,6 +191,7 @@ def train_reward_model(
         centre=settings.centre if kind in ("bt", "critique-rm", "cloud") else 0.0,
         beta=settings.beta,
         lm_weight=settings.lm_weight,
+        optimizer=settings.optimizer,
         patience=settings.patience,
         log_every=settings.log_every,
         checkpoint_every=settings.checkpoint_every,

@@ -63,6 +63,10 @@ class Training:
         int | None,
         typer.Option(help="End after so many epochs without a lower validation loss; keep the best weights."),
     ] = None
+    optimizer: Annotated[
+        Literal["adamw", "adamw8bit"],
+        typer.Option(help="adamw8bit keeps its state in a quarter of the memory (needs bitsandbytes)."),
+    ] = "adamw"
     lora_rank: Annotated[
         int | None, typer.Option(help="Train adapters of this rank and the head, the rest frozen (needs PEFT).")
     ] = None
