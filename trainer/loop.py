@@ -30,7 +30,9 @@ from .compute import cost_of
 from .evaluate.measures import auc, within_problem_auc
 from .models import RewardNet
 from .objectives import NO_WEIGHTS, REFERRED, Weights, parts, sizes, sums
+from .optimizers import OptimizerName, make_optimizer
 from .parallel import ALONE, Processes
+from .trackers import Tracker, flat
 
 EVALUATION_SHARE = 0.2
 """Tokens of an evaluation as a share of an epoch's. A forward pass costs a third of a training step, so an
@@ -72,6 +74,8 @@ class FitSettings:
     """Implicit PRM and judge: scale of the log ratio to the reference."""
     lm_weight: float = 1.0
     """CLoud and judge: weight of the loss of writing."""
+    optimizer: OptimizerName = "adamw"
+    """What updates the weights."""
     patience: int | None = None
     """Epochs without a lower validation loss after which the run ends, with its best weights; None: all epochs."""
     log_every: int = 10
@@ -172,6 +176,7 @@ def fit(
     identity: dict[str, object],
     peak_flops: float | None = None,
     processes: Processes = ALONE,
+    trackers: Sequence[Tracker] = (),
     resume: bool = False,
     progress: Progress = silent,
 ) -> FitReport:
@@ -186,6 +191,7 @@ def fit(
         identity: what else a checkpoint must agree with to be continued (kind, data, base model).
         peak_flops: what the device can do in a second; the log then says which share of it is reached.
         processes: those that share the run; the first one writes.
+        trackers: shown the lines of the log, by the first process.
         resume: continue from `checkpoint.pt`, where there is one.
         progress: told the tokens done and to do, with loss and rate, a few times a second.
 
@@ -206,15 +212,14 @@ def fit(
         run.truncate_log()
     evaluator = None if validation is None or not len(validation) else _sample(validation, train, settings.seed)
     shown_at = 0.0
-    log_path = run.log_path if processes.is_first else Path(os.devnull)
-    with log_path.open("a", encoding="utf-8") as log, _interrupts() as interrupted:
+    with _Log(run.log_path, trackers, run.step, processes) as log, _interrupts() as interrupted:
         while run.step < run.n_steps and not run.is_out_of_patience():
             is_interrupted = run.take_step(is_interrupted=interrupted.is_set())
             is_last_of_epoch = run.step in run.epoch_ends
             if run.step % settings.log_every == 0 or run.step == run.n_steps:
-                _write_line(log, run.log_line())
+                log.write(run.log_line())
             if is_last_of_epoch and validation is not None and evaluator is not None:
-                _write_line(log, run.evaluate(validation, evaluator))
+                log.write(run.evaluate(validation, evaluator))
                 run.keep_best()
             now = time.perf_counter()
             if now - shown_at > SHOW_EVERY_S or run.step == run.n_steps:
@@ -263,9 +268,8 @@ class _Run:
         self.step = 0
         self.report = FitReport()
         self.device = next(net.parameters()).device
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(net, settings.weight_decay), lr=settings.lr, betas=(0.9, 0.98), fused=True
-        )
+        groups = _parameter_groups(net, settings.weight_decay)
+        self.optimizer = make_optimizer(settings.optimizer, groups, lr=settings.lr)
         self._loss_sum = torch.zeros((), device=self.device)
         self._norm = torch.zeros((), device=self.device)
         self._n_summed = 0
@@ -630,9 +634,29 @@ def _precision(device: torch.device) -> Any:
     return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def _write_line(log: Any, line: dict[str, Any]) -> None:
-    log.write(json.dumps(line) + "\n")
-    log.flush()
+class _Log:
+    """`log.jsonl` and the trackers beside it; only the first process writes."""
+
+    def __init__(self, path: Path, trackers: Sequence[Tracker], step: int, processes: Processes) -> None:
+        self._trackers = trackers if processes.is_first else ()
+        self._file = (path if processes.is_first else Path(os.devnull)).open("a", encoding="utf-8")
+        self._step = step
+
+    def __enter__(self) -> "_Log":
+        for tracker in self._trackers:
+            tracker.start(self._step)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        for tracker in self._trackers:
+            tracker.close()
+
+    def write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        for tracker in self._trackers:
+            tracker.write(line["step"], flat(line))
 
 
 @contextmanager

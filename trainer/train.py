@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from stepmark.progress import Progress, silent
 
 from .batches import TokenSet
 from .compute import computed, cost_of, in_words, matrix_peak
+from .defaults import TINY, defaults_of
 from .loop import FitReport, FitSettings, fit, plan_steps
 from .lora import add_lora, merge_lora
 from .models import (
@@ -35,18 +36,17 @@ from .models import (
     n_parameters,
     save_net,
 )
+from .optimizers import OptimizerName, check_optimizer
 from .parallel import join
 from .render import TOO_LONG, Renderer, RowCounts, check_splits, encode_rows, label_token_ids
 from .rows import CONFIG_OF, Kind, data_fingerprint, read_rows, split_files
+from .trackers import Logger, find_trackers
 
 MANIFEST = "stepmark.json"
 """Written last into a trained model's folder; says what the model is and where it comes from."""
 
 REFERENCE = "reference"
 """Folder of the model that an implicit PRM is compared with, within its own."""
-
-TINY = 5_000_000
-"""Models with fewer parameters train on one thread at a high rate by default."""
 
 DEFAULT_STEP_TOKEN = "<|prm_label|>"
 """Stands after each segment; its position is where the label is read."""
@@ -56,10 +56,10 @@ DEFAULT_STEP_TOKEN = "<|prm_label|>"
 class TrainSettings:
     """The flags of a training run; None means: chosen by size, data or machine, and reported."""
 
-    epochs: int = 2
-    """Passes over the training split."""
+    epochs: int | None = None
+    """Passes over the training split; by kind, see `defaults.py`."""
     lr: float | None = None
-    """Peak learning rate; 1e-3 below 5 M parameters, 2e-5 below 1 G, else 1e-5."""
+    """Peak learning rate; by kind and size, see `defaults.py`."""
     batch_tokens: int | None = None
     """Tokens of the sequences of a micro-batch; 1,024 on a CPU, 16,384 on a GPU, 8,192 from 1 G parameters on."""
     share: bool = True
@@ -99,6 +99,8 @@ class TrainSettings:
     """PRM: `causal-lm` or `token-classification`."""
     patience: int | None = None
     """Epochs without a lower validation loss after which the run ends, with its best weights; None: all epochs."""
+    optimizer: OptimizerName = "adamw"
+    """`adamw`, or `adamw8bit`, whose state takes a quarter of the memory (needs bitsandbytes)."""
     lora_rank: int | None = None
     """Train adapters of this rank and the head in full, the rest frozen (needs PEFT); the saved model is merged."""
     gradient_checkpointing: bool = False
@@ -109,6 +111,8 @@ class TrainSettings:
     """Steps between checkpoints."""
     log_every: int = 10
     """Steps between lines of the log."""
+    log: Sequence[Logger] = ()
+    """Where the log goes beside `log.jsonl`: `tensorboard`, `wandb`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,8 @@ def train_reward_model(
     _check_settings(settings, kind)
     processes, device = join(_device(settings.device))
     processes.check(settings.accumulate)
+    trackers = find_trackers(settings.log, out)
+    check_optimizer(settings.optimizer)
     if not processes.is_first:
         progress, on_message = silent, lambda message: None
     config = settings.config or CONFIG_OF[kind]
@@ -174,9 +180,10 @@ def train_reward_model(
     train = splits["train"]
     if not len(train.rows):
         raise InputError(f"no row of {data / config} can be trained on: {train.counts.as_json()}.")
+    defaults = defaults_of(kind, config)
     fit_settings = FitSettings(
-        epochs=settings.epochs,
-        lr=settings.lr if settings.lr is not None else default_lr(size),
+        epochs=settings.epochs if settings.epochs is not None else defaults.epochs,
+        lr=settings.lr if settings.lr is not None else defaults.rate(size, is_lora=settings.lora_rank is not None),
         batch_tokens=settings.batch_tokens or default_batch_tokens(size, device),
         share=settings.share,
         accumulate=settings.accumulate,
@@ -184,6 +191,7 @@ def train_reward_model(
         centre=settings.centre if kind in ("bt", "critique-rm", "cloud") else 0.0,
         beta=settings.beta,
         lm_weight=settings.lm_weight,
+        optimizer=settings.optimizer,
         patience=settings.patience,
         log_every=settings.log_every,
         checkpoint_every=settings.checkpoint_every,
@@ -214,7 +222,7 @@ def train_reward_model(
     threads = settings.threads or (1 if size < TINY else torch.get_num_threads())
     on_message(
         f"{size:,} parameters on {device}, {threads if device.type == 'cpu' else 'no'} CPU threads for it, "
-        f"lr {fit_settings.lr:g}, rows up to {max_length} tokens"
+        f"{fit_settings.epochs} epochs, lr {fit_settings.lr:g}, rows up to {max_length} tokens"
     )
     net.to(device)
     form = net.find_form()
@@ -238,6 +246,7 @@ def train_reward_model(
             identity=identity,
             peak_flops=peak,
             processes=processes,
+            trackers=trackers,
             resume=resume,
             progress=progress,
         )
@@ -259,6 +268,7 @@ def train_reward_model(
         "end_token": None if kind == "prm" else tokenizer.eos_token,
         "pad_token": tokenizer.pad_token,
         "flags": {key: getattr(fit_settings, key) for key in FitSettings.__slots__},
+        "defaults": [key for key in ("epochs", "lr", "batch_tokens") if getattr(settings, key) is None],
         "rows": {name: split.counts.as_json() for name, split in splits.items()},
         "device": str(device),
         "threads": threads,
@@ -279,17 +289,6 @@ def train_reward_model(
     for name in ("checkpoint.pt", "best.pt"):
         (out / name).unlink(missing_ok=True)
     return manifest
-
-
-def default_lr(n: int) -> float:
-    """Returns the peak learning rate for a model of `n` parameters.
-
-    >>> [default_lr(n) for n in (490_368, 500_000_000, 7_000_000_000)]
-    [0.001, 2e-05, 1e-05]
-    """
-    if n < TINY:
-        return 1e-3
-    return 2e-5 if n < 1_000_000_000 else 1e-5
 
 
 def default_batch_tokens(n: int, device: torch.device) -> int:

@@ -1,11 +1,14 @@
 """`stepmark train`: one command for each kind of reward model."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from trainer.defaults import in_words
 
 from .flags import with_flags
 from .options import Json
@@ -20,6 +23,13 @@ app = typer.Typer(
 )
 
 
+class Log(StrEnum):
+    """Where a run can be shown beside its `log.jsonl`."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+
+
 @dataclass(frozen=True)
 class Training:
     """The flags of every kind: each field is one."""
@@ -27,11 +37,12 @@ class Training:
     data: Annotated[Path, typer.Option(help="Folder of the exported set.")]
     model: Annotated[str, typer.Option(help="Base model: a folder or a hub name.")]
     out: Annotated[Path, typer.Option(file_okay=False, help="Where the trained model is written.")]
-    epochs: Annotated[int, typer.Option(help="Passes over the training split.")] = 2
-    lr: Annotated[
-        float | None,
-        typer.Option(help="Peak learning rate (default: 1e-3 below 5 M parameters, else 2e-5 or 1e-5)."),
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training split [default: by kind, see below].")
     ] = None
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate [default: by kind and size, see below].")] = (
+        None
+    )
     batch_tokens: Annotated[
         int | None,
         typer.Option(
@@ -52,6 +63,10 @@ class Training:
         int | None,
         typer.Option(help="End after so many epochs without a lower validation loss; keep the best weights."),
     ] = None
+    optimizer: Annotated[
+        Literal["adamw", "adamw8bit"],
+        typer.Option(help="adamw8bit keeps its state in a quarter of the memory (needs bitsandbytes)."),
+    ] = "adamw"
     lora_rank: Annotated[
         int | None, typer.Option(help="Train adapters of this rank and the head, the rest frozen (needs PEFT).")
     ] = None
@@ -61,6 +76,10 @@ class Training:
     compile: Annotated[
         bool, typer.Option("--compile", help="torch.compile the layers; pays on a GPU in longer runs.")
     ] = False
+    log: Annotated[
+        list[Log],
+        typer.Option(help="Show the run there too, beside log.jsonl; may be given twice."),
+    ] = field(default_factory=list)
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500
     resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")] = False
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False
@@ -100,7 +119,7 @@ Centre = Annotated[float, typer.Option(help="Weight of the squared sum of a pair
 Beta = Annotated[float, typer.Option(help="Scale of the log ratio to the base model; a smaller one moves further.")]
 
 
-@app.command()
+@app.command(epilog=in_words("prm"))
 @with_flags
 def prm(
     training: Training,
@@ -128,7 +147,7 @@ def prm(
     )
 
 
-@app.command()
+@app.command(epilog=in_words("orm"))
 @with_flags
 def orm(
     training: Training,
@@ -140,28 +159,28 @@ def orm(
     training.run("orm", last_only=last_only)
 
 
-@app.command()
+@app.command(epilog=in_words("bt"))
 @with_flags
 def bt(training: Training, centre: Centre = 0.01) -> None:
     """Train a Bradley-Terry reward model: which of two solutions is preferred."""
     training.run("bt", centre=centre)
 
 
-@app.command("critique-rm")
+@app.command("critique-rm", epilog=in_words("critique-rm"))
 @with_flags
 def critique_rm(training: Training, centre: Centre = 0.01) -> None:
     """Train a Bradley-Terry reward model that is given a critique of each solution."""
     training.run("critique-rm", centre=centre)
 
 
-@app.command("implicit-prm")
+@app.command("implicit-prm", epilog=in_words("implicit-prm"))
 @with_flags
 def implicit_prm(training: Training, beta: Beta = 0.05) -> None:
     """Train an outcome model whose reward is a log ratio to its base, so that every step has a reward too."""
     training.run("implicit-prm", beta=beta)
 
 
-@app.command()
+@app.command(epilog=in_words("cloud"))
 @with_flags
 def cloud(
     training: Training,
@@ -198,7 +217,7 @@ def cloud_critiques(
         print_counts(f"cloud critiques, {split}", read=count["read"], kept=count["kept"], dropped=dropped)
 
 
-@app.command()
+@app.command(epilog=in_words("judge"))
 @with_flags
 def judge(
     training: Training,
@@ -209,7 +228,7 @@ def judge(
     training.run("judge", beta=beta, lm_weight=lm_weight)
 
 
-@app.command()
+@app.command(epilog=in_words("sft"))
 @with_flags
 def sft(
     training: Training,

@@ -305,6 +305,22 @@ def test_what_cannot_work_is_refused_before_anything_is_written(base: str, data:
         assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "used", "defaults"),
+    [
+        ("prm", TrainSettings(), (2, 1e-3), ["epochs", "lr", "batch_tokens"]),
+        ("orm", TrainSettings(batch_tokens=512), (1, 1e-3), ["epochs", "lr"]),
+        ("bt", TrainSettings(epochs=2, lr=1e-4), (2, 1e-4), ["batch_tokens"]),
+    ],
+)
+def test_what_no_flag_says_is_the_default_of_the_kind_and_recorded_as_such(
+    base: str, data: Path, tmp_path: Path, kind: Kind, settings: TrainSettings, used: Any, defaults: list[str]
+) -> None:
+    manifest = train_reward_model(kind, data=data, model=base, out=tmp_path / "out", settings=settings)
+    assert (manifest["flags"]["epochs"], manifest["flags"]["lr"]) == used
+    assert manifest["defaults"] == defaults
+
+
 def test_a_step_token_can_be_added_to_a_tokenizer(base: str, data: Path, tmp_path: Path) -> None:
     settings = TrainSettings(epochs=1, step_token="<extra_0>", add_step_token=True)
     train_reward_model("prm", data=data, model=base, out=tmp_path / "out", settings=settings)
@@ -337,7 +353,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(base: str, data: Path, tmp_path
 def test_a_run_without_a_validation_split_has_no_measures(base: str, tmp_path: Path) -> None:
     write_split(tmp_path / "data", "orm", [{"prompt": "1 + 1?", "completion": "2", "label": True}] * 3)
     manifest = train_reward_model("orm", data=tmp_path / "data", model=base, out=tmp_path / "out")
-    assert (manifest["metrics"], manifest["n_steps"]) == ({}, 2)
+    assert (manifest["metrics"], manifest["n_steps"]) == ({}, 1)
 
 
 def test_a_run_ends_where_it_gets_no_better_and_keeps_its_best_weights(base: str, data: Path, tmp_path: Path) -> None:
