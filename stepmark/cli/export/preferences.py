@@ -30,6 +30,14 @@ class Pairs:
             "the same right ones, of two solutions, or of the candidates for one.",
         ),
     ] = "preferences"
+    by: Annotated[
+        Literal["each", "majority", "share"],
+        typer.Option(
+            "--labellers",
+            help="--from preferences: a row for each labeller's choice; or one for each pair, by the majority of its "
+            "labellers, or by the share of them, which is the margin.",
+        ),
+    ] = "each"
     reward_model: Annotated[str | None, typer.Option(metavar="NAME", help="--from scores: whose.")] = None
     tie: Annotated[
         float, typer.Option(min=0, help="--from scores: scores that differ by no more are a tie, which makes no row.")
@@ -45,6 +53,8 @@ class Pairs:
         from exports.queries.preference_rows import PreferenceOptions, preference_set
         from stepmark.errors import SettingsError
 
+        if self.origin not in ("preferences", "outcomes", "first-errors") and self.by != "each":
+            raise SettingsError(f"--labellers goes with --from preferences, not with --from {self.origin}")
         if self.origin == "scores" or self.origin == "shared-prefix" or self.origin == "alternatives":
             derived = DerivedPairOptions(
                 origin=self.origin,
@@ -60,6 +70,7 @@ class Pairs:
             raise SettingsError(f"--reward-model goes with --from scores, not with --from {self.origin}")
         options = PreferenceOptions(
             origin=self.origin,
+            labellers=self.by,
             text=text,
             max_pairs_per_problem=self.max_pairs_per_problem,
             seed=self.seed,
