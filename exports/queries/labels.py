@@ -1,7 +1,7 @@
 """Whose labels count, and which of them: conditions on annotations, counted by reason."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.models import Annotation, Annotator, Guideline, Project, Task
 from db.selection import name_like
-from stepmark.errors import InputError
+from stepmark.errors import InputError, SettingsError
 
 Adjudicated = Literal["prefer", "ignore", "only"]
 
@@ -50,9 +50,48 @@ class LabelFilter:
         return self.min_labellers > 1 or self.min_agreement > 0
 
 
-def flags_of(options: Any) -> dict[str, Any]:
-    """A dataclass of options as a manifest records it."""
-    found = {field.name: getattr(options, field.name) for field in fields(options)}
+_FLAGS = {
+    "annotators": "--annotator",
+    "annotator_kinds": "--annotator-kind",
+    "annotators_refused": "--no-annotator",
+    "label_sources": "--label-source",
+    "projects": "--project",
+    "guidelines": "--guideline",
+    "since": "--since",
+    "until": "--until",
+    "without_suggestions": "--without-suggestions",
+    "min_labellers": "--min-labellers",
+    "min_agreement": "--min-agreement",
+    "adjudicated": "--adjudicated",
+}
+"""What each field of the filter is called on the command line."""
+EVERY_FILTER = frozenset(_FLAGS)
+BY_ANNOTATION = EVERY_FILTER - {"min_labellers", "min_agreement", "adjudicated"}
+"""The fields that take a label or leave it by itself, whatever others say of the same thing."""
+NO_FILTER: frozenset[str] = frozenset()
+
+
+def require_heeded(labels: LabelFilter, heeded: Collection[str], what: str) -> None:
+    """Makes sure that nothing is asked of labels which a set would ignore.
+
+    Args:
+        labels: What is asked.
+        heeded: Fields of the filter that the set heeds.
+        what: Why it heeds no more, as the beginning of a sentence.
+
+    Raises:
+        SettingsError: More is asked.
+    """
+    plain = LabelFilter()
+    asked = [name for name in _FLAGS if getattr(labels, name) != getattr(plain, name)]
+    if more := [_FLAGS[name] for name in asked if name not in heeded]:
+        raise SettingsError(f"{what}; leave out {', '.join(more)}")
+
+
+def flags_of(options: Any, *, heeded: Collection[str] = EVERY_FILTER) -> dict[str, Any]:
+    """A dataclass of options as a manifest records it, without what the set does not heed of the filter of labels."""
+    ignored = EVERY_FILTER - frozenset(heeded)
+    found = {field.name: getattr(options, field.name) for field in fields(options) if field.name not in ignored}
     return {name: one.isoformat() if isinstance(one, dt.datetime) else one for name, one in found.items()}
 
 

@@ -40,8 +40,8 @@ def together(votes: Collection[Vote], how: PairCombination) -> Together:
     >>> two_to_one = [Vote(4, 3), Vote(4, None), Vote(6, 1)]
     >>> together(two_to_one, "majority"), round(together(two_to_one, "share").margin, 3)
     (Together(chosen_id=4, margin=3.0, why=''), 0.333)
-    >>> together([Vote(4, None), Vote(6, None)], "majority").why, together([Vote(4, None), Vote(6, None)], "share").why
-    ('no_majority', 'tie')
+    >>> [together([Vote(4, None), Vote(6, None)], how).why for how in ("majority", "share")]
+    ['no_majority', 'tie']
     """
     counted = Counter(vote.chosen_id for vote in votes)
     if how == "share":

@@ -19,7 +19,16 @@ from exports.formats.columns import MARGIN, PREFERENCE, Column
 from stepmark.errors import SettingsError
 
 from .agreeing import AgreementTally
-from .labels import LabelFilter, check_labels, flags_of, label_refusal
+from .labels import (
+    BY_ANNOTATION,
+    EVERY_FILTER,
+    NO_FILTER,
+    LabelFilter,
+    check_labels,
+    flags_of,
+    label_refusal,
+    require_heeded,
+)
 from .pair_votes import PairCombination, Together, Vote, together
 from .selection import (
     Counts,
@@ -45,14 +54,29 @@ from .selection import (
 _A, _B = aliased(Solution), aliased(Solution)
 
 
+Origin = Literal["preferences", "outcomes", "first-errors"]
+
+HEEDED: dict[Origin, frozenset[str]] = {
+    "preferences": EVERY_FILTER,
+    "outcomes": NO_FILTER,
+    "first-errors": BY_ANNOTATION | {"min_labellers"},
+}
+"""Fields of the filter of labels that pairs of each origin heed."""
+_WHY_NO_MORE: dict[Origin, str] = {
+    "preferences": "choices heed every filter",
+    "outcomes": "pairs from outcomes follow from no labels, so nothing chooses among labels",
+    "first-errors": "pairs from first-errors take solutions on which all labellers agree and know no reviewers",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class PreferenceOptions(LabelFilter):
     """Where the pairs come from, beside whose labels count."""
 
-    origin: Literal["preferences", "outcomes", "first-errors"] = "preferences"
+    origin: Origin = "preferences"
     labellers: PairCombination = "each"
-    """From preferences: a row for each labeller's choice; or one for each pair, by the majority of its labellers, or by
-    the share of them, which is the margin."""
+    """From preferences: a row for each labeller's choice; or one for each pair, by the majority of its labellers, or
+    by the share of them, which is the margin."""
     text: TextForm = "steps"
     max_pairs_per_problem: int = 16
     """From outcomes or first errors: pairs of one problem at most, drawn with the seed."""
@@ -63,9 +87,11 @@ def preference_set(selection: Selection, options: PreferenceOptions | None = Non
     """Pairs of a better and a worse solution.
 
     Raises:
-        SettingsError: Labellers are to be taken together, and the pairs are not theirs.
+        SettingsError: Labellers are to be taken together, and the pairs are not theirs; or something is asked of
+            labels that such pairs do not heed.
     """
     chosen = options or PreferenceOptions()
+    require_heeded(chosen, HEEDED[chosen.origin], _WHY_NO_MORE[chosen.origin])
     if chosen.labellers != "each" and chosen.origin != "preferences":
         raise SettingsError(
             f"--labellers {chosen.labellers} makes one pair of several labellers' choices, and pairs from "
@@ -85,7 +111,7 @@ def preference_set(selection: Selection, options: PreferenceOptions | None = Non
             return together_rows(session, selection, chosen, counts, with_margin=MARGIN in columns)
         return choice_rows(session, selection, chosen, counts, with_margin=MARGIN in columns)
 
-    return TrainingSet("preference", selection, flags_of(chosen), rows, columns)
+    return TrainingSet("preference", selection, flags_of(chosen, heeded=HEEDED[chosen.origin]), rows, columns)
 
 
 def has_margins(session: Session, selection: Selection, options: PreferenceOptions) -> bool:
@@ -357,6 +383,9 @@ def first_error_rows(
                     continue
                 if len(said) > 1:
                     counts.more["solutions_with_labellers_who_differ"] += 1
+                    continue
+                if len({who for _, who in labellers[row.solution_id]}) < options.min_labellers:
+                    counts.more["solutions_by_too_few"] += 1
                     continue
                 (first_error,) = said
                 n_right = math.inf if first_error is None else first_error

@@ -26,7 +26,8 @@ from exports.formats.columns import Kind
 from exports.formats.layouts.steps import PRM800K
 from stepmark.steps import render_answer
 
-from .derived_pairs import only_labels_that_count
+from .derived_pairs import are_label_data
+from .labels import BY_ANNOTATION, LabelFilter, check_labels, flags_of, label_refusal, require_heeded
 from .selection import (
     Counts,
     Page,
@@ -56,38 +57,36 @@ class _Rated:
     """By step, in the order of their ids."""
 
 
-def prm800k_set(
-    selection: Selection, *, annotators: tuple[str, ...] = (), annotator_kinds: tuple[str, ...] = ()
-) -> TrainingSet:
-    """Annotations of steps, for the layout `prm800k`."""
+def prm800k_set(selection: Selection, labels: LabelFilter | None = None) -> TrainingSet:
+    """Annotations of steps, for the layout `prm800k`.
+
+    Raises:
+        SettingsError: More is asked of labels than which annotations count: each is a row.
+    """
+    chosen = labels or LabelFilter()
+    require_heeded(chosen, BY_ANNOTATION, "prm800k holds each annotation as it was given, whatever others say")
 
     def rows(session: Session, _: Any, counts: Counts) -> Iterator[SetRow]:
-        return prm800k_rows(session, selection, counts, annotators=annotators, annotator_kinds=annotator_kinds)
+        check_labels(session, chosen)
+        return prm800k_rows(session, selection, chosen, counts)
 
-    flags = {"annotators": annotators, "annotator_kinds": annotator_kinds}
-    return TrainingSet("prm", selection, flags, rows, lambda session: PRM800K)
+    return TrainingSet("prm", selection, flags_of(chosen, heeded=BY_ANNOTATION), rows, lambda session: PRM800K)
 
 
-def prm800k_rows(
-    session: Session,
-    selection: Selection,
-    counts: Counts,
-    *,
-    annotators: tuple[str, ...] = (),
-    annotator_kinds: tuple[str, ...] = (),
-) -> Iterator[SetRow]:
+def prm800k_rows(session: Session, selection: Selection, labels: LabelFilter, counts: Counts) -> Iterator[SetRow]:
     """Yields a row for each annotation, ordered by problem, solution and annotation."""
     limits = RowLimits(selection, counts)
     for page in pages(session):
-        query = only_labels_that_count(_annotations(page, selection), annotators, annotator_kinds)
-        rows = session.execute(query).all()
+        rows = session.execute(_annotations(page, selection, labels)).all()
         rated: dict[int, _Rated] = {}
         for start in range(0, len(rows), _CHUNK):
             rated |= _rated(session, [row.annotation_id for row in rows[start : start + _CHUNK]])
         for row in rows:
             counts.n_read += 1
             said = rated[row.annotation_id]
-            if row.finish_reason in (None, "skipped"):
+            if row.refusal is not None:
+                counts.dropped[row.refusal] += 1
+            elif row.finish_reason in (None, "skipped"):
                 counts.dropped["skipped" if row.finish_reason else "not_labelled_to_an_end"] += 1
             elif not said.labels and not said.alternatives and row.finish_reason != "bad_problem":
                 counts.dropped["no_labels"] += 1
@@ -188,7 +187,7 @@ def _step(index: int, whole: Sequence[str], said: _Rated, *, is_last: bool) -> d
     return {"completions": candidates, "human_completion": human, "chosen_completion": chosen}
 
 
-def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
+def _annotations(page: Page, selection: Selection, labels: LabelFilter) -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
             Annotation.annotation_id,
@@ -198,6 +197,7 @@ def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]
             Annotation.duration_ms,
             Annotation.created_at,
             Annotation.extra,
+            label_refusal(labels).label("refusal"),
             Annotator.name.label("annotator"),
             Solution.solution_id,
             Solution.problem_id,
@@ -215,9 +215,10 @@ def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]
         )
         .select_from(Solution)
         .join(Annotation, Annotation.solution_id == Solution.solution_id)
+        .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
         .join(Problem, Problem.problem_id == Solution.problem_id)
         .outerjoin(_ORIGIN, sa.and_(_ORIGIN.source == Solution.source, _ORIGIN.source_key == Solution.source_key))
-        .where(page.holds(Solution.problem_id), is_selected(selection), Annotation.kind == "steps")
+        .where(page.holds(Solution.problem_id), is_selected(selection), Annotation.kind == "steps", *are_label_data())
         .order_by(Solution.problem_id, Solution.solution_id, Annotation.annotation_id)
     )
 

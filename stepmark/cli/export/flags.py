@@ -1,6 +1,7 @@
 """What all commands of `export` share: the flags of what to take and where it goes, and writing it."""
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -158,9 +159,9 @@ class Labellers:
         ),
     ] = "prefer"
 
-    def filter(self) -> dict[str, Any]:
-        """The fields of `exports.queries.labels.LabelFilter`."""
-        return {
+    def filter(self, heeded: Collection[str] | None = None) -> dict[str, Any]:
+        """The fields of `exports.queries.labels.LabelFilter`, or those of them that a part of a set heeds."""
+        found = {
             "annotators": tuple(self.annotator),
             "annotator_kinds": tuple(map(str, self.annotator_kind)),
             "annotators_refused": tuple(self.no_annotator),
@@ -174,21 +175,7 @@ class Labellers:
             "min_agreement": self.min_agreement,
             "adjudicated": self.adjudicated,
         }
-
-    def names(self, what: str) -> dict[str, Any]:
-        """Names and kinds of the labellers alone, for sets that heed no more.
-
-        Raises:
-            SettingsError: More was asked for.
-        """
-        from stepmark.errors import SettingsError
-
-        own = Labellers()
-        heeded = ("annotator", "annotator_kind")
-        asked = [one.name for one in fields(self) if getattr(self, one.name) != getattr(own, one.name)]
-        if more := [f"--{name.replace('_', '-')}" for name in asked if name not in heeded]:
-            raise SettingsError(f"{what} heeds --annotator and --annotator-kind; leave out {', '.join(more)}")
-        return {name: value for name, value in self.filter().items() if name in ("annotators", "annotator_kinds")}
+        return {name: value for name, value in found.items() if heeded is None or name in heeded}
 
 
 @dataclass(frozen=True)
