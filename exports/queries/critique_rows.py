@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -31,7 +32,7 @@ _PAIRS = 200
 
 ConfirmedBy = Literal["verifier", "people", "either"]
 
-HEEDED: dict[ConfirmedBy, frozenset[str]] = {
+HEEDED: Mapping[str, frozenset[str]] = {
     "verifier": NO_FILTER,
     "people": BY_ANNOTATION | {"min_labellers"},
     "either": BY_ANNOTATION | {"min_labellers"},
@@ -86,6 +87,7 @@ def critique_set(selection: Selection, options: CritiqueOptions | None = None) -
         selection,
         flags_of(chosen, heeded=HEEDED[chosen.confirmed_by]),
         lambda session, _, counts: critique_rows(session, selection, chosen, counts),
+        class_of=attrgetter("class_"),
     )
 
 
@@ -103,6 +105,7 @@ def critique_preference_set(
         selection,
         {**flags_of(chosen, heeded=HEEDED[chosen.confirmed_by]), **asdict(wanted)},
         lambda session, _, counts: critique_preference_rows(session, selection, chosen, wanted, counts),
+        class_of=attrgetter("class_"),
     )
 
 
@@ -412,6 +415,7 @@ def _set_row(cells: dict[str, Any], critiques: Sequence[Any], rule: str | None) 
         row=cells,
         source=" + ".join(sorted({row.source or f"run/{row.run_id}" for row in critiques})),
         licence=first.licence,
+        class_=first.verdict,
         trust="majority" if "majority" in trusts else first.reference_trust,
         trace={
             "problem_ids": list(dict.fromkeys([first.problem_id, first.applied_id])),

@@ -11,7 +11,7 @@ Of the last two, both texts end in the step that differs.
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, groupby
 from typing import Any, Literal
@@ -43,7 +43,7 @@ from .selection import (
 
 DerivedOrigin = Literal["scores", "shared-prefix", "alternatives"]
 
-HEEDED: dict[DerivedOrigin, frozenset[str]] = {
+HEEDED: Mapping[str, frozenset[str]] = {
     "scores": NO_FILTER,
     "shared-prefix": BY_ANNOTATION | {"min_labellers"},
     "alternatives": BY_ANNOTATION,

@@ -235,7 +235,7 @@ def _balanced_rows(
         return
 
     def place(row: SetRow) -> tuple[str, Hashable, Mapping[str, Any]]:
-        return split_of(row.family, target.shares, target.split_seed), class_of(row.row), row.row
+        return split_of(row.family, target.shares, target.split_seed), class_of(row), row.row
 
     balance = Balance(place(row) for row in rows(Counts()) if not row.is_aside)
     for row in rows(counts):

@@ -4,7 +4,7 @@ import hashlib
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby, product
 from operator import attrgetter
@@ -56,7 +56,7 @@ _A, _B = aliased(Solution), aliased(Solution)
 
 Origin = Literal["preferences", "outcomes", "first-errors"]
 
-HEEDED: dict[Origin, frozenset[str]] = {
+HEEDED: Mapping[str, frozenset[str]] = {
     "preferences": EVERY_FILTER,
     "outcomes": NO_FILTER,
     "first-errors": BY_ANNOTATION | {"min_labellers"},

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from db.models import (
     CritiqueJudgement,
     Problem,
     Run,
+    Solution,
     StepLabel,
 )
 from db.subjects import SolutionSelection
+from exports.formats import read_rows
+from exports.formats.layouts import layout_of
 from exports.queries.alternative_rows import alternative_rows
 from exports.queries.critique_rows import (
     CritiqueOptions,
@@ -33,6 +37,7 @@ from exports.queries.critique_rows import (
     critique_set,
 )
 from exports.queries.derived_pairs import DerivedPairOptions, derived_pair_set
+from exports.queries.exporting import Target, export_set
 from exports.queries.labels import LabelFilter
 from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.prm800k_rows import prm800k_set
@@ -42,9 +47,10 @@ from generator.critiques.solutions import critiques_task
 from stepmark.cli.main import app, main
 from stepmark.engine import Sampling
 from stepmark.errors import InputError, SettingsError
-from tests.small_database import fill
+from tests.small_database import JUDGE_PROMPT, fill
 
 EVERY = Selection()
+LAYOUTS = {"critique": "prompt-completion", "rl": "trl"}
 
 
 @pytest.fixture
@@ -173,6 +179,45 @@ def test_pairs_from_labels_of_steps_are_of_the_labels_that_were_asked_for(small:
     assert of("shared-prefix", until=noon) == (0, {"labels_too_late": 9})
     assert of("alternatives", since=noon) == (1, {})
     assert of("alternatives", annotator_kinds=("model",)) == (0, {"labels_other_annotator_kind": 1})
+
+
+def test_critiques_and_tasks_to_judge_are_balanced_by_verdict_and_sets_without_classes_refuse(
+    small: sa.Engine, tmp_path: Path
+) -> None:
+    def of(wanted: TrainingSet) -> tuple[list[dict[str, Any]], int]:
+        target = Target(tmp_path, shares={"train": 1.0}, balance=True, overwrite=True)
+        report = export_set(small, target, wanted, layout=layout_of(wanted.config, LAYOUTS.get(wanted.config)))
+        return list(read_rows(tmp_path, wanted.config, "train")), report.dropped.get("to_balance", 0)
+
+    critiques = critique_set(EVERY)
+    before = Counter(row.class_ for row in rows_of(small, critiques)[0])
+    assert before == {"pass": 3, "fail": 3}
+    judged(small, 10, "right")
+    rows, n_dropped = of(critique_set(EVERY, CritiqueOptions(confirmed_by="either")))
+    assert (len(rows), n_dropped) == (6, 1)
+    assert sum(row["completion"].endswith(("{-1}", "pass")) for row in rows) == 3
+    tasks = RlOptions(solve_prompt="plain", judge_prompt=str(JUDGE_PROMPT))
+    rows, n_dropped = of(rl_set(EVERY, tasks))
+    assert n_dropped == 0
+    assert Counter((row["task"], row["ground_truth"] if row["task"] == "judge" else None) for row in rows) == {
+        ("solve", None): 3,
+        ("judge", "pass"): 1,
+        ("judge", "fail"): 1,
+    }
+    with writing(small) as session:
+        session.execute(sa.update(Solution).where(Solution.solution_id == 5).values(outcome=False))
+    rows, n_dropped = of(rl_set(EVERY, tasks))
+    assert (len(rows), n_dropped) == (5, 1)
+    assert critique_preference_set(EVERY).class_of is not None
+    for wanted in (
+        rl_set(EVERY, RlOptions(tasks=("solve",))),
+        sft_set(EVERY),
+        cloud_set(EVERY, preference_set(EVERY, PreferenceOptions(origin="outcomes"))),
+    ):
+        with pytest.raises(
+            SettingsError, match=f"the rows of {wanted.config} have no classes that could be balanced"
+        ):
+            of(wanted)
 
 
 def test_a_truncated_critique_is_no_row(small: sa.Engine) -> None:

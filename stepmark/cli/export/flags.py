@@ -232,7 +232,12 @@ class Writing:
         bool, typer.Option("--annotator-names", help="Name annotators in these files, who have pseudonyms otherwise.")
     ] = False
     balance: Annotated[
-        bool, typer.Option("--balance", help="As many rows of each class in a split: leave out the others, by a lot.")
+        bool,
+        typer.Option(
+            "--balance",
+            help="As many rows of each class in a split: leave out the others, by a lot. "
+            "Sets without classes refuse it.",
+        ),
     ] = False
     tokenizer: Annotated[
         str | None, typer.Option(metavar="NAME|FOLDER", help="Count the rows' tokens with this tokenizer.")
