@@ -117,7 +117,9 @@ CASES: dict[str, Case] = {
     "prm_prmbench": Case(
         "prm", "prmbench", lambda: prm(after_first_error="all"), 10, OTHERS | {"steps_unlabelled": 1}
     ),
-    "prm_prm800k": Case("prm", "prm800k", lambda: prm800k_set(EVERY, LabelFilter(annotators=TWO)), 10, OTHERS),
+    "prm_prm800k": Case(
+        "prm", "prm800k", lambda: prm800k_set(EVERY, LabelFilter(annotators=TWO), annotator_names=True), 10, OTHERS
+    ),
     "prm_alternatives": Case(
         "prm",
         "trl",

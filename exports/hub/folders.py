@@ -215,7 +215,8 @@ def names_of_annotators(manifest: Manifest) -> list[str]:
         flags = [*(entry.query.get("annotators") or ()), *(entry.query.get("annotators_refused") or ())]
         if flags:
             found.append(f"the flags of {name}: {', '.join(map(str, flags))}")
-        found += [f"column {column} of {name}" for column in entry.columns if column in _WHO]
+        named = [column for column in entry.columns if column in _WHO]
+        found += [f"column {column} of {name}" for column in named if entry.query.get(column) != "pseudonyms"]
         if entry.query.get("trace") == "names":
             found.append(f"the traces of {name}")
     return found

@@ -37,6 +37,10 @@ class LabelFilter:
     """Only labels before this moment."""
     without_suggestions: bool = False
     """No labels of who saw a model's opinion first."""
+    without_quality_control: bool = False
+    """No labels of PRM800K's questions that controlled the quality of labellers."""
+    without_screening: bool = False
+    """No labels of PRM800K's questions by which labellers were chosen."""
     min_labellers: int = 1
     """Labellers of a step or pair at least; the labels of the others do not count."""
     min_agreement: float = 0.0
@@ -60,6 +64,8 @@ _FLAGS = {
     "since": "--since",
     "until": "--until",
     "without_suggestions": "--without-suggestions",
+    "without_quality_control": "--without-quality-control",
+    "without_screening": "--without-screening",
     "min_labellers": "--min-labellers",
     "min_agreement": "--min-agreement",
     "adjudicated": "--adjudicated",
@@ -157,9 +163,19 @@ def label_refusal(labels: LabelFilter) -> sa.ColumnElement[Any]:
         refused.append((Annotation.created_at >= labels.until, "too_late"))
     if labels.without_suggestions:
         refused.append((Annotation.suggestion_shown.is_(True), "suggestion_shown"))
+    if labels.without_quality_control:
+        refused.append((_is_marked("is_quality_control_question"), "quality_control_question"))
+    if labels.without_screening:
+        refused.append((_is_marked("is_initial_screening_question"), "initial_screening_question"))
     if not refused:
         return sa.null()
     return sa.case(*((condition, sa.literal_column(f"'{reason}'")) for condition, reason in refused), else_=sa.null())
+
+
+def _is_marked(key: str) -> sa.ColumnElement[bool]:
+    """Whether a row of PRM800K, of which the importer keeps the rest in the annotation, says so of itself."""
+    marked: sa.ColumnElement[bool] = Annotation.extra["row"][key].as_boolean().is_(True)
+    return marked
 
 
 def _by(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

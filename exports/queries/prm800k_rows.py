@@ -6,6 +6,7 @@ touches them. What came from PRM800K goes out key for key as it came, with the r
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from db.models import (
     StepLabel,
     WrittenStep,
 )
+from db.secrets import pseudonyms
 from exports.formats.columns import Kind
 from exports.formats.layouts.steps import PRM800K
 from stepmark.steps import render_answer
@@ -57,8 +59,10 @@ class _Rated:
     """By step, in the order of their ids."""
 
 
-def prm800k_set(selection: Selection, labels: LabelFilter | None = None) -> TrainingSet:
-    """Annotations of steps, for the layout `prm800k`.
+def prm800k_set(
+    selection: Selection, labels: LabelFilter | None = None, *, annotator_names: bool = False
+) -> TrainingSet:
+    """Annotations of steps, for the layout `prm800k`; labellers have pseudonyms unless names are asked for.
 
     Raises:
         SettingsError: More is asked of labels than which annotations count: each is a row.
@@ -68,14 +72,18 @@ def prm800k_set(selection: Selection, labels: LabelFilter | None = None) -> Trai
 
     def rows(session: Session, _: Any, counts: Counts) -> Iterator[SetRow]:
         check_labels(session, chosen)
-        return prm800k_rows(session, selection, chosen, counts)
+        return prm800k_rows(session, selection, chosen, counts, annotator_names=annotator_names)
 
-    return TrainingSet("prm", selection, flags_of(chosen, heeded=BY_ANNOTATION), rows, lambda session: PRM800K)
+    flags = {**flags_of(chosen, heeded=BY_ANNOTATION), "labeler": "names" if annotator_names else "pseudonyms"}
+    return TrainingSet("prm", selection, flags, rows, lambda session: PRM800K)
 
 
-def prm800k_rows(session: Session, selection: Selection, labels: LabelFilter, counts: Counts) -> Iterator[SetRow]:
+def prm800k_rows(
+    session: Session, selection: Selection, labels: LabelFilter, counts: Counts, *, annotator_names: bool
+) -> Iterator[SetRow]:
     """Yields a row for each annotation, ordered by problem, solution and annotation."""
     limits = RowLimits(selection, counts)
+    pseudonym = None if annotator_names else lru_cache(maxsize=None)(pseudonyms(session.get_bind().engine))
     for page in pages(session):
         rows = session.execute(_annotations(page, selection, labels)).all()
         rated: dict[int, _Rated] = {}
@@ -91,9 +99,12 @@ def prm800k_rows(session: Session, selection: Selection, labels: LabelFilter, co
             elif not said.labels and not said.alternatives and row.finish_reason != "bad_problem":
                 counts.dropped["no_labels"] += 1
             elif limits.takes(row.problem_id, row.annotation_id):
+                cells = _as_it_came(row, said) if "row" in (row.extra or {}) else _as_prm800k(row, said)
+                if pseudonym is not None:
+                    cells["labeler"] = pseudonym(row.annotator_id)
                 yield SetRow(
                     family=row.family,
-                    row=_as_it_came(row, said) if "row" in (row.extra or {}) else _as_prm800k(row, said),
+                    row=cells,
                     source=source_name(row),
                     licence=row.licence,
                     trust=row.reference_trust,
@@ -147,7 +158,7 @@ def _as_prm800k(row: Any, said: _Rated) -> dict[str, Any]:
     whole = [*steps, *([] if answer is None else [answer])]
     n_rated = max([*said.labels, *said.written, *said.alternatives], default=-1) + 1
     return {
-        "labeler": f"annotator-{row.annotator_id}",
+        "labeler": row.annotator,
         "timestamp": row.created_at.replace(tzinfo=None).isoformat(timespec="microseconds"),
         "generation": None,
         "is_quality_control_question": False,

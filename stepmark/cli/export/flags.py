@@ -147,6 +147,13 @@ class Labellers:
     without_suggestions: Annotated[
         bool, typer.Option("--without-suggestions", help="No labels of who saw a model's opinion first.")
     ] = False
+    without_quality_control: Annotated[
+        bool,
+        typer.Option("--without-quality-control", help="No labels of PRM800K's quality-control questions."),
+    ] = False
+    without_screening: Annotated[
+        bool, typer.Option("--without-screening", help="No labels of PRM800K's initial screening questions.")
+    ] = False
     min_labellers: Annotated[int, typer.Option(min=1, help="Only steps and pairs with as many labellers.")] = 1
     min_agreement: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Least share of a step's or pair's labellers who agree.")
@@ -171,6 +178,8 @@ class Labellers:
             "since": None if self.since is None else self.since.replace(tzinfo=UTC),
             "until": None if self.until is None else self.until.replace(tzinfo=UTC),
             "without_suggestions": self.without_suggestions,
+            "without_quality_control": self.without_quality_control,
+            "without_screening": self.without_screening,
             "min_labellers": self.min_labellers,
             "min_agreement": self.min_agreement,
             "adjudicated": self.adjudicated,
@@ -229,7 +238,10 @@ class Writing:
     )
     trace: Annotated[bool, typer.Option(help="Write files that say where each row comes from.")] = True
     annotator_names: Annotated[
-        bool, typer.Option("--annotator-names", help="Name annotators in these files, who have pseudonyms otherwise.")
+        bool,
+        typer.Option(
+            "--annotator-names", help="Name annotators in these files and in prm800k, who have pseudonyms otherwise."
+        ),
     ] = False
     balance: Annotated[
         bool,

@@ -81,7 +81,8 @@ def prm(
                 "prm800k holds all ratings as they were given, each labeller's apart; leave out --neutral, "
                 "--after-first-error, --labellers and --alternatives"
             )
-        wanted = prm800k_set(rows.selection(), LabelFilter(**labellers.filter()))
+        labels = LabelFilter(**labellers.filter())
+        wanted = prm800k_set(rows.selection(), labels, annotator_names=writing.annotator_names)
         writing.write(wanted, format, marks)
         return
     options = PrmOptions(
