@@ -31,6 +31,7 @@ from db.models import (
 from exports.queries.alternative_rows import with_alternatives
 from exports.queries.critique_rows import cloud_set, critique_preference_set, critique_set
 from exports.queries.derived_pairs import DerivedPairOptions, derived_pair_set
+from exports.queries.labels import LabelFilter
 from exports.queries.orm_rows import best_of_n_set, orm_set
 from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.prm800k_rows import prm800k_set
@@ -67,7 +68,8 @@ def choices(**options: Any) -> TrainingSet:
 
 
 def derived(origin: Any, **options: Any) -> TrainingSet:
-    return derived_pair_set(EVERY, DerivedPairOptions(origin, annotators=TWO, **options))
+    annotators = () if origin == "scores" else TWO
+    return derived_pair_set(EVERY, DerivedPairOptions(origin=origin, annotators=annotators, **options))
 
 
 def cloud() -> TrainingSet:
@@ -115,9 +117,16 @@ CASES: dict[str, Case] = {
     "prm_prmbench": Case(
         "prm", "prmbench", lambda: prm(after_first_error="all"), 10, OTHERS | {"steps_unlabelled": 1}
     ),
-    "prm_prm800k": Case("prm", "prm800k", lambda: prm800k_set(EVERY, annotators=TWO), 4),
+    "prm_prm800k": Case(
+        "prm", "prm800k", lambda: prm800k_set(EVERY, LabelFilter(annotators=TWO), annotator_names=True), 10, OTHERS
+    ),
     "prm_alternatives": Case(
-        "prm", "trl", lambda: with_alternatives(prm(), annotators=TWO), 12, OTHERS, more={"rows_of_alternatives": 2}
+        "prm",
+        "trl",
+        lambda: with_alternatives(prm(), labels=LabelFilter(annotators=TWO)),
+        12,
+        OTHERS,
+        more={"rows_of_alternatives": 2},
     ),
     "orm_trl": Case("orm", "trl", lambda: orm_set(EVERY), 6, **ORM),
     "orm_trl-chat": Case("orm", "trl-chat", lambda: orm_set(EVERY), 6, **ORM),
@@ -139,7 +148,9 @@ CASES: dict[str, Case] = {
         "preference", "trl", lambda: choices(annotator_kinds=("model",)), 4, {"other_annotator_kind": 3}
     ),
     "preference_scores": Case("preference", "trl", lambda: derived("scores", reward_model="orm-1"), 4, TIE),
-    "preference_shared-prefix": Case("preference", "trl", lambda: derived("shared-prefix"), 1),
+    "preference_shared-prefix": Case(
+        "preference", "trl", lambda: derived("shared-prefix"), 1, more={"labels_other_annotator": 5}
+    ),
     "preference_alternatives": Case("preference", "trl", lambda: derived("alternatives"), 1),
     "critique_messages": Case("critique", "messages", lambda: critique_set(EVERY), 10, **CRITIQUES),
     "critique_prompt-completion": Case("critique", "prompt-completion", lambda: critique_set(EVERY), 10, **CRITIQUES),

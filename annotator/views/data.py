@@ -1,6 +1,7 @@
 """Data in and out from the browser: the same imports and exports as on the command line, with the same counts."""
 
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +11,32 @@ from annotator.workplace import Workplace, current_as
 from db.counts import table_counts
 from db.runs import sampled_runs
 from exports.formats.files import FileFormat
+from exports.queries.critique_rows import CritiqueOptions, cloud_set, critique_preference_set, critique_set
 from exports.queries.exporting import ExportReport, Target, export_set
 from exports.queries.importing import ImportReport, default_options, import_file
 from exports.queries.orm_rows import best_of_n_set, orm_set
 from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.prm_rows import PrmOptions, prm_set
-from exports.queries.selection import Selection
-from exports.queries.sources import FORMATS
+from exports.queries.selection import Selection, TrainingSet
+from exports.queries.sources import FORMATS, HubSet
+from exports.queries.sources.hub import PREFIX
+from exports.queries.task_rows import rl_set, sft_set
 from stepmark.errors import StepmarkError
 from stepmark.progress import Progress
 from stepmark.splits import read_shares
 
-from .reading_page import counted, plain, set_measure
+from .reading_page import counted, mistakes_said, plain, set_measure
 
 _SETS = {
     "prm": "Step labels, for a process reward model",
     "orm": "Outcomes, for an outcome reward model",
     "preference": "Pairs, for a preference model",
     "best_of_n": "Best-of-N test file",
+    "critique": "Critiques whose verdict is right, to learn from",
+    "critique_preference": "Pairs of critiques, a right verdict over a wrong one",
+    "cloud": "Pairs by outcomes with critiques of both, for CLoud",
+    "sft": "Right solutions, for fine-tuning",
+    "rl": "Tasks with a verifier: solve, judge",
 }
 _FILE_FORMATS: tuple[FileFormat, ...] = ("jsonl", "parquet")
 
@@ -44,13 +53,20 @@ def show() -> None:
 
 
 def _import(workplace: Workplace) -> None:
-    st.write("Files of JSON lines, or a JSON array; they may be gzipped. Importing a file again changes nothing.")
+    st.write(
+        "Files of JSON lines, one JSON array, CSV or Parquet, which may be gzipped, or a set on the Hub. Importing "
+        "one again changes nothing."
+    )
     with st.form("import"):
         name = st.selectbox("Format", list(FORMATS))
         uploads = st.file_uploader(
             "Files", accept_multiple_files=True, type=["jsonl", "json", "ndjson", "csv", "tsv", "parquet", "gz"]
         )
-        path = st.text_input("Or the path of a file on the server", placeholder="/data/gsm8k/test.jsonl")
+        path = st.text_input(
+            "Or the path of a file on the server, or a set on the Hub",
+            placeholder="/data/gsm8k/test.jsonl, or hub:openai/gsm8k:main/test",
+            help="hub:OWNER/NAME[@REVISION][:CONFIG[/SPLIT]]",
+        )
         left, right = st.columns(2)
         source = left.text_input("Source", placeholder="the format's own name")
         licence = right.text_input("Licence", placeholder="that of the published set")
@@ -64,11 +80,16 @@ def _import(workplace: Workplace) -> None:
         st.error("Choose a file, or give the path of one.")
         return
     with tempfile.TemporaryDirectory() as folder:
-        files = [_kept(Path(folder), upload) for upload in uploads or []]
+        files: list[Path | HubSet] = [_kept(Path(folder), upload) for upload in uploads or []]
         if path.strip():
-            files.append(Path(path.strip()))
+            with mistakes_said():
+                files.append(_location(path.strip()))
         for file in files:
             _import_one(workplace, name, file, given, skip_bad=skip_bad, is_dry_run=is_dry_run)
+
+
+def _location(text: str) -> Path | HubSet:
+    return HubSet.parse(text) if text.startswith(PREFIX) else Path(text)
 
 
 def _kept(folder: Path, upload: Any) -> Path:
@@ -80,9 +101,10 @@ def _kept(folder: Path, upload: Any) -> Path:
 
 
 def _import_one(
-    workplace: Workplace, name: str, file: Path, given: dict[str, Any], *, skip_bad: bool, is_dry_run: bool
+    workplace: Workplace, name: str, file: Path | HubSet, given: dict[str, Any], *, skip_bad: bool, is_dry_run: bool
 ) -> None:
-    bar = st.progress(0.0, text=plain(f"Reading {file.name}"))
+    title = str(file) if isinstance(file, HubSet) else file.name
+    bar = st.progress(0.0, text=plain(f"Reading {title}"))
     try:
         report = import_file(
             workplace.engine,
@@ -91,14 +113,14 @@ def _import_one(
             options=default_options(FORMATS[name], file, **given),
             skip_bad=skip_bad,
             is_dry_run=is_dry_run,
-            progress=_shown(bar, f"Reading {file.name}"),
+            progress=_shown(bar, f"Reading {title}"),
         )
     except StepmarkError as err:
         bar.empty()
-        st.error(plain(str(err).replace(str(file), file.name)))
+        st.error(plain(str(err).replace(str(file), title)))
         return
     bar.empty()
-    _draw_import(report, file.name, is_dry_run=is_dry_run)
+    _draw_import(report, title, is_dry_run=is_dry_run)
 
 
 def _draw_import(report: ImportReport, name: str, *, is_dry_run: bool) -> None:
@@ -108,8 +130,17 @@ def _draw_import(report: ImportReport, name: str, *, is_dry_run: bool) -> None:
     if stored:
         st.caption("Would be stored" if is_dry_run else "Stored")
         st.dataframe(stored, hide_index=True)
+    _draw_reasons("Rows left out", report.dropped)
+    _draw_reasons("Parts of rows that no table takes, kept beside them", report.left_out)
     for message in report.first_bad:
         st.caption(plain(f"Left out: {message}"))
+
+
+def _draw_reasons(title: str, counts: Mapping[str, int]) -> None:
+    """A table of what was left out, by reason; nothing where nothing was."""
+    if rows := [{"reason": reason.replace("_", " "), "count": n} for reason, n in sorted(counts.items()) if n]:
+        st.caption(title)
+        st.dataframe(rows, hide_index=True)
 
 
 def _export(workplace: Workplace) -> None:
@@ -132,7 +163,7 @@ def _export(workplace: Workplace) -> None:
         file_format: FileFormat = left.selectbox("Files", _FILE_FORMATS)
         split = right.text_input("Split by problem family", value="train=0.9,validation=0.05,test=0.05")
         labellers = left.selectbox(
-            "Step labels of several labellers",
+            "Labels of several labellers",
             ("each", "majority"),
             format_func={"each": "a row for each", "majority": "one row by their majority"}.__getitem__,
         )
@@ -171,16 +202,28 @@ def _write(
     kinds: tuple[str, ...],
     progress: Progress,
 ) -> ExportReport:
-    engine = workplace.engine
-    if config == "prm":
-        options = PrmOptions(labellers=labellers, annotator_kinds=kinds)
-        return export_set(engine, target, prm_set(selection, options), progress=progress)
-    if config == "orm":
-        return export_set(engine, target, orm_set(selection), progress=progress)
-    if config == "preference":
-        pairs = PreferenceOptions(annotator_kinds=kinds)
-        return export_set(engine, target, preference_set(selection, pairs), progress=progress)
-    return export_set(engine, target, best_of_n_set(selection), progress=progress)
+    return export_set(workplace.engine, target, _wanted(config, selection, labellers, kinds), progress=progress)
+
+
+def _wanted(config: str, selection: Selection, labellers: Any, kinds: tuple[str, ...]) -> TrainingSet:
+    """The set; people's judgements alone make critiques stand where labels by people are asked for."""
+    options = PrmOptions(labellers=labellers, annotator_kinds=kinds)
+    choices = PreferenceOptions(labellers=labellers, annotator_kinds=kinds)
+    critiques = CritiqueOptions(confirmed_by="people", annotator_kinds=kinds) if kinds else CritiqueOptions()
+    made: dict[str, Callable[[], TrainingSet]] = {
+        "prm": lambda: prm_set(selection, options),
+        "orm": lambda: orm_set(selection),
+        "preference": lambda: preference_set(selection, choices),
+        "best_of_n": lambda: best_of_n_set(selection),
+        "critique": lambda: critique_set(selection, critiques),
+        "critique_preference": lambda: critique_preference_set(selection, critiques),
+        "cloud": lambda: cloud_set(
+            selection, preference_set(selection, PreferenceOptions(origin="outcomes")), critiques
+        ),
+        "sft": lambda: sft_set(selection),
+        "rl": lambda: rl_set(selection),
+    }
+    return made[config]()
 
 
 def _draw_export(report: ExportReport) -> None:
@@ -188,6 +231,7 @@ def _draw_export(report: ExportReport) -> None:
     st.success(plain(line))
     rows = [{"": name, "rows": count} for name, count in {**report.splits, **report.more}.items()]
     st.dataframe(rows, hide_index=True)
+    _draw_reasons("Left out", report.dropped)
     st.caption(f"Manifest {report.manifest_sha256}")
 
 

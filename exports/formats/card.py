@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .columns import CONFIGS, MARGIN, feature_yaml
+from .columns import CONFIGS, feature_yaml, margin_of
 from .layouts import LAYOUTS, LayoutOptions
 from .manifest import ConfigEntry, Manifest
 from .statistics import EXAMPLE_ITEMS, EXAMPLE_TEXT
@@ -227,7 +227,7 @@ def _overview(configs: list[tuple[str, ConfigEntry]]) -> list[str]:
 
 def _section(name: str, entry: ConfigEntry) -> list[str]:
     layout = LAYOUTS.get(name, {}).get(entry.format)
-    columns = (*CONFIGS.get(name, ()), MARGIN)
+    columns = (*CONFIGS.get(name, ()), margin_of(entry.query))
     if layout is not None:
         columns = layout.columns(columns, LayoutOptions())
     meanings = {column.name: column.meaning for column in columns}

@@ -47,6 +47,19 @@ PREFERENCE = (
     Column("rejected", "text", "the worse solution"),
 )
 MARGIN = Column("margin", "float", "strength of the choice: 1 slightly, 2 clearly, 3 far better; 0 not asked")
+MARGIN_OF_SHARES = Column(
+    "margin", "float", "share of the labellers who chose it, less the share who chose the other: 1 where all agree"
+)
+MARGIN_OF_SCORES = Column("margin", "float", "difference of the two scores")
+
+
+def margin_of(query: Mapping[str, Any]) -> Column:
+    """What the margin of a preference set means, by the flags that made the set."""
+    if query.get("labellers") == "share":
+        return MARGIN_OF_SHARES
+    return MARGIN_OF_SCORES if query.get("origin") == "scores" else MARGIN
+
+
 BEST_OF_N = (
     _PROMPT,
     Column("answers", "texts", "solutions of the problem, in the order they were sampled"),
@@ -56,7 +69,7 @@ TIES = (
     _PROMPT,
     Column("a", "text", "one solution"),
     Column("b", "text", "the other"),
-    Column("choice", "text", "`equal` or `both_bad`"),
+    Column("choice", "text", "`equal` or `both_bad`; of several labellers together `tie` or `no_majority`"),
 )
 
 SFT = (

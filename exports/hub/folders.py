@@ -17,7 +17,7 @@ from exports.formats.files import disk_errors
 from exports.formats.manifest import NAME, Manifest, read_manifest, write_whole
 from stepmark.errors import InputError
 
-from .model_card import model_card
+from .model_card import is_published, model_card
 
 Kind = Literal["dataset", "model"]
 """The Hub's word for what a repository holds."""
@@ -41,7 +41,7 @@ class LocalFile:
     git_oid: str
     """Its name as a git blob, by which the Hub tells small files apart."""
     content: bytes | None = None
-    """What it will hold: a card is written when it is sent."""
+    """What is sent: of a card, which is then written here too; of what the trainer says, without paths of here."""
 
 
 @dataclass(slots=True)
@@ -130,12 +130,41 @@ def _model_contents(folder: Path, repo_id: str) -> Contents:
         name = found.relative_to(folder).as_posix()
         is_hidden = any(part.startswith(".") for part in name.split("/"))
         if found.is_file() and not is_hidden and name not in _NOT_SENT and not name.endswith(".partial"):
-            files[name] = hashed(found)
+            files[name] = model_file(folder) if name == MODEL else hashed(found)
     readme = folder / README
     if not readme.is_file() or MARK in readme.read_text(encoding="utf-8", errors="replace"):
         text = model_card(folder, model, repo_id=repo_id, datasets=_pushed_sets(model))
         files[README] = _made(text.encode())
     return Contents("model", dict(sorted(files.items())), model={**model, "kind": kind})
+
+
+def model_file(folder: Path) -> LocalFile:
+    """What is sent of `stepmark.json`: a training set and a base model of this machine by their names alone.
+
+    The file here stays as it is, since the trainer goes on by it.
+
+    Raises:
+        InputError: It does not tell what model this is.
+    """
+    path = folder / MODEL
+    try:
+        model = json.loads(path.read_text(encoding="utf-8"))
+        told = {**model, **_without_paths(model)}
+    except (OSError, ValueError, TypeError) as err:
+        raise InputError(f"{path} does not tell what model this is ({err!r}); train it first") from err
+    return hashed(path) if told == model else _made(json.dumps(told, ensure_ascii=False, indent=2).encode() + b"\n")
+
+
+def _without_paths(model: Mapping[str, Any]) -> dict[str, str]:
+    """The set by name and hash, as manifests name files; the base model by its name on the Hub, or its folder's."""
+    found = {}
+    data, base = model.get("data"), model.get("base_model")
+    if isinstance(data, str) and data:
+        name, mark = Path(data).resolve().name, f"@{str(model.get('data_sha256') or '')[:16]}"
+        found["data"] = name if mark == "@" or name.endswith(mark) else name + mark
+    if isinstance(base, str) and base and not is_published(base):
+        found["base_model"] = Path(base).resolve().name
+    return found
 
 
 def _pushed_sets(model: Mapping[str, Any]) -> list[str]:
@@ -172,10 +201,10 @@ def _made(content: bytes) -> LocalFile:
 
 
 def write_cards(folder: Path, contents: Contents) -> None:
-    """Brings the cards that were made to the disk, so that folder and repository hold the same."""
+    """Brings the card that was made to the disk, so that folder and repository hold the same."""
     for name, file in contents.files.items():
         path = folder / name
-        if file.content is not None and not (path.is_file() and path.read_bytes() == file.content):
+        if name == README and file.content is not None and not (path.is_file() and path.read_bytes() == file.content):
             write_whole(path, file.content)
 
 
@@ -186,7 +215,8 @@ def names_of_annotators(manifest: Manifest) -> list[str]:
         flags = [*(entry.query.get("annotators") or ()), *(entry.query.get("annotators_refused") or ())]
         if flags:
             found.append(f"the flags of {name}: {', '.join(map(str, flags))}")
-        found += [f"column {column} of {name}" for column in entry.columns if column in _WHO]
+        named = [column for column in entry.columns if column in _WHO]
+        found += [f"column {column} of {name}" for column in named if entry.query.get(column) != "pseudonyms"]
         if entry.query.get("trace") == "names":
             found.append(f"the traces of {name}")
     return found

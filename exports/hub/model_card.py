@@ -30,14 +30,14 @@ def model_card(folder: Path, model: Mapping[str, Any], *, repo_id: str, datasets
     kind = str(model["kind"])
     title, meaning, task = _KINDS.get(kind, (f"{kind} reward model", "how good a solution is", "text-classification"))
     base = str(model.get("base_model") or "")
-    is_published = bool(_HUB_NAME.fullmatch(base)) and not Path(base).exists()
+    is_of_hub = is_published(base)
     head = ["---", "library_name: transformers", f"pipeline_tag: {task}"]
-    if is_published:
+    if is_of_hub:
         head.append(f"base_model: {json.dumps(base)}")
     if datasets:
         head += ["datasets:", *(f"- {json.dumps(name)}" for name in datasets)]
     head += ["tags:", "- reward-model", "- stepmark", f"- {title.replace(' ', '-').lower()}", "---"]
-    named = base if is_published else f"{Path(base).name} (a model of a folder)" if base else "not told"
+    named = base if is_of_hub else f"{Path(base).name} (a model of a folder)" if base else "not told"
     if model.get("base_sha256"):
         named += f", weights SHA-256 `{model['base_sha256']}`"
     body = [
@@ -57,6 +57,15 @@ def model_card(folder: Path, model: Mapping[str, Any], *, repo_id: str, datasets
     ]
     body += [*_rows(model), *_flags(model), *_metrics(model), *_results(folder), *_loading(model, kind, repo_id)]
     return "\n".join([*head, *body])
+
+
+def is_published(base: str) -> bool:
+    """Whether a base model's name is one of the Hub, and no folder here.
+
+    >>> is_published("owner/base"), is_published("/models/base"), is_published("base")
+    (True, False, False)
+    """
+    return bool(_HUB_NAME.fullmatch(base)) and not Path(base).exists()
 
 
 def _version(model: Mapping[str, Any], name: str) -> str:

@@ -20,6 +20,7 @@ from .folders import (
     Known,
     LocalFile,
     hashed,
+    model_file,
     read_state,
     repo_key,
     write_state,
@@ -107,6 +108,8 @@ def plan_pull(
         read_state(folder).get(repo_key(remote.endpoint, kind, remote.repo_id, revision)) if folder.exists() else None
     )
     local = {path: hashed(folder / path) for path in wanted if (folder / path).is_file()}
+    if MODEL in local and kind == "model":
+        local[MODEL] = model_file(folder)  # as it was sent
     fetched = {path: there[path].size for path in wanted if path not in local or not there[path].holds(local[path])}
     removed = _removed(folder, wanted, known)
     plan = PullPlan(

@@ -265,7 +265,7 @@ def _licences(contents: Contents) -> list[str]:
 
 def _notes(contents: Contents) -> list[str]:
     """Paths of this machine in what is sent: they are told to whoever reads it."""
-    told = {f"stepmark.json: {key}": contents.model.get(key) for key in ("data", "base_model")}
+    told: dict[str, Any] = {}
     if contents.manifest is not None:
         for name, entry in sorted(contents.manifest.configs.items()):
             told |= {f"the flags of {name}: {key}": value for key, value in entry.query.items()}
@@ -377,6 +377,11 @@ class _Sent:
 def _addition(plan: PushPlan, change: Change, count: _Sent) -> "CommitOperationAdd":
     """A file to send, which tells how far it is."""
     from huggingface_hub import CommitOperationAdd
+
+    assert plan.contents is not None
+    content = plan.contents.files[change.path].content
+    if content is not None:
+        return CommitOperationAdd(change.path, content)
 
     class Addition(CommitOperationAdd):
         @contextmanager

@@ -14,6 +14,7 @@ from exports.formats.columns import Column
 from stepmark.steps import render_segments
 
 from .derived_pairs import candidate_text, labelled_alternatives, step_labels
+from .labels import BY_ANNOTATION, LabelFilter, check_labels, require_heeded
 from .selection import Counts, RowLimits, Selection, SetRow, TrainingSet, pages, source_name, trace_of
 
 Neutral = Literal["positive", "negative", "drop"]
@@ -23,17 +24,21 @@ def with_alternatives(
     prm: TrainingSet,
     *,
     neutral: Neutral = "positive",
-    annotators: tuple[str, ...] = (),
-    annotator_kinds: tuple[str, ...] = (),
+    labels: LabelFilter | None = None,
 ) -> TrainingSet:
-    """A set of step labels with rows for labelled alternatives behind its own; limits hold for each part."""
+    """A set of step labels with rows for labelled alternatives behind its own; limits hold for each part.
+
+    Raises:
+        SettingsError: More is asked of labels than which annotations count: each label of an alternative is a row.
+    """
+    chosen = labels or LabelFilter()
+    require_heeded(chosen, BY_ANNOTATION, "each label of an alternative makes a row of its own")
 
     def rows(session: Session, columns: tuple[Column, ...], counts: Counts) -> Iterator[SetRow]:
         yield from prm.rows(session, columns, counts)
         are_soft = any(column.name == "labels" and column.kind == "floats" for column in columns)
-        for row in alternative_rows(
-            session, prm.selection, counts, neutral=neutral, annotators=annotators, annotator_kinds=annotator_kinds
-        ):
+        check_labels(session, chosen)
+        for row in alternative_rows(session, prm.selection, counts, neutral=neutral, labels=chosen):
             if are_soft:
                 row.row["labels"] = [float(label) for label in row.row["labels"]]
             yield row
@@ -47,21 +52,20 @@ def alternative_rows(
     counts: Counts,
     *,
     neutral: Neutral = "positive",
-    annotators: tuple[str, ...] = (),
-    annotator_kinds: tuple[str, ...] = (),
+    labels: LabelFilter | None = None,
 ) -> Iterator[SetRow]:
     """Yields a row for each label of an alternative, ordered by problem, solution, step and labeller."""
-    limits = RowLimits(selection, counts)
+    limits, wanted = RowLimits(selection, counts), labels or LabelFilter()
     for page in pages(session):
-        prefixes = step_labels(session, page, selection)
-        for row in session.execute(labelled_alternatives(page, selection, annotators, annotator_kinds)).all():
+        prefixes = step_labels(session, page, selection, wanted)
+        for row in session.execute(labelled_alternatives(page, selection, wanted)).all():
             counts.n_read += 1
-            labels = [*_before(row, prefixes.get(row.solution_id, {})), row.label]
-            reason = _refusal(labels, neutral)
+            given = [*_before(row, prefixes.get(row.solution_id, {})), row.label]
+            reason = row.refusal or _refusal(given, neutral)
             if reason is not None:
                 counts.dropped[reason] += 1
                 continue
-            marks = [label == 1 or (label == 0 and neutral == "positive") for label in labels]
+            marks = [label == 1 or (label == 0 and neutral == "positive") for label in given]
             if not all(marks[:-1]):
                 counts.dropped["alternative_after_an_error"] += 1
                 continue
@@ -93,7 +97,7 @@ def _refusal(labels: list[int | None], neutral: Neutral) -> str | None:
 
 
 def _before(row: Any, labels: Mapping[int, Mapping[int, int]]) -> list[int | None]:
-    """Labels of the steps before a candidate: the labeller's own, else what all others say who judged the step."""
+    """Labels of the steps before a candidate: the labeller's own, else what all others say whose labels count."""
     found: list[int | None] = []
     for index in range(row.step_index):
         given = labels.get(index, {})

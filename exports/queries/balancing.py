@@ -22,6 +22,8 @@ class Balance:
         """Reads all rows once, with their split and class, and holds eight bytes of each."""
         lots: dict[Key, array[int]] = {}
         for split, class_, row in rows:
+            if class_ is None:
+                continue
             lots.setdefault((split, class_), array("Q")).append(_lot(row))
         self._highest: dict[Key, int] = {}
         for split in {split for split, _ in lots}:
@@ -31,8 +33,8 @@ class Balance:
                 self._highest[key] = int(np.partition(found, least - 1)[least - 1])
 
     def keeps(self, split: str, class_: Hashable, row: Mapping[str, Any]) -> bool:
-        """Whether a row stays."""
-        return _lot(row) <= self._highest[split, class_]
+        """Whether a row stays; one of no class always does."""
+        return class_ is None or _lot(row) <= self._highest[split, class_]
 
 
 def _lot(row: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -22,21 +23,32 @@ from stepmark.errors import SettingsError
 from stepmark.prompts import Prompt, read_prompt
 from stepmark.prompts.critics import FOLDER, META_PLACES, PLACES, question_on_critique, question_to_critic
 
+from .labels import BY_ANNOTATION, NO_FILTER, LabelFilter, check_labels, flags_of, label_refusal, require_heeded
 from .selection import Counts, Page, RowLimits, Selection, SetRow, TrainingSet, is_selected, pages, whole_text
 
 _APPLIED, _TARGET = aliased(Problem), aliased(Critique)
 _PAIRS = 200
 
 
+ConfirmedBy = Literal["verifier", "people", "either"]
+
+HEEDED: Mapping[str, frozenset[str]] = {
+    "verifier": NO_FILTER,
+    "people": BY_ANNOTATION | {"min_labellers"},
+    "either": BY_ANNOTATION | {"min_labellers"},
+}
+"""Fields of the filter of labels that people's judgements of critiques heed, by whose word counts."""
+
+
 @dataclass(frozen=True, slots=True)
-class CritiqueOptions:
-    """Which critiques, and what makes one stand."""
+class CritiqueOptions(LabelFilter):
+    """Which critiques, and what makes one stand; beside whose judgements of them count, and of how many."""
 
     kinds: tuple[str, ...] = ()
     """Only critiques of these kinds; empty: all."""
     critics: tuple[str, ...] = ()
     """Only critiques by these models or people; empty: by all."""
-    confirmed_by: Literal["verifier", "people", "either"] = "verifier"
+    confirmed_by: ConfirmedBy = "verifier"
     """Whose word counts; `either` takes people's, where they judged it and agree, else the verifier's."""
     standing: Literal["confirmed", "not-refuted", "any"] = "confirmed"
     """Keep only confirmed verdicts, or also those of which nothing is known, or also refuted ones."""
@@ -53,27 +65,47 @@ class CritiquePairOptions:
     seed: int = 0
 
 
-def critique_set(selection: Selection, options: CritiqueOptions | None = None) -> TrainingSet:
-    """Critiques to learn from."""
+def _checked(options: CritiqueOptions | None) -> CritiqueOptions:
+    """The options, where nothing is asked that would be ignored."""
     chosen = options or CritiqueOptions()
+    what = "the verifier's word follows from no labels; take --confirmed-by people or either"
+    if chosen.confirmed_by != "verifier":
+        what = "people's judgements of a critique count where all of them agree, and know no reviewers"
+    require_heeded(chosen, HEEDED[chosen.confirmed_by], what)
+    return chosen
+
+
+def critique_set(selection: Selection, options: CritiqueOptions | None = None) -> TrainingSet:
+    """Critiques to learn from.
+
+    Raises:
+        SettingsError: Something is asked of labels that critiques do not heed.
+    """
+    chosen = _checked(options)
     return TrainingSet(
         "critique",
         selection,
-        asdict(chosen),
+        flags_of(chosen, heeded=HEEDED[chosen.confirmed_by]),
         lambda session, _, counts: critique_rows(session, selection, chosen, counts),
+        class_of=attrgetter("class_"),
     )
 
 
 def critique_preference_set(
     selection: Selection, options: CritiqueOptions | None = None, pairs: CritiquePairOptions | None = None
 ) -> TrainingSet:
-    """Pairs of critiques of one subject: a confirmed verdict over a refuted one."""
-    chosen, wanted = options or CritiqueOptions(), pairs or CritiquePairOptions()
+    """Pairs of critiques of one subject: a confirmed verdict over a refuted one.
+
+    Raises:
+        SettingsError: Something is asked of labels that critiques do not heed.
+    """
+    chosen, wanted = _checked(options), pairs or CritiquePairOptions()
     return TrainingSet(
         "critique_preference",
         selection,
-        {**asdict(chosen), **asdict(wanted)},
+        {**flags_of(chosen, heeded=HEEDED[chosen.confirmed_by]), **asdict(wanted)},
         lambda session, _, counts: critique_preference_rows(session, selection, chosen, wanted, counts),
+        class_of=attrgetter("class_"),
     )
 
 
@@ -83,9 +115,10 @@ def cloud_set(
     """Pairs of solutions (a preference set) with critiques of both.
 
     Raises:
-        SettingsError: The pairs are of steps; critiques are of whole solutions.
+        SettingsError: The pairs are of steps, and critiques are of whole solutions; or something is asked of labels
+            that critiques do not heed.
     """
-    chosen = options or CritiqueOptions()
+    chosen = _checked(options)
     if pairs.flags["origin"] in ("shared-prefix", "alternatives"):
         raise SettingsError(
             f"pairs from {pairs.flags['origin']} end in a step, and critiques are of whole solutions; take "
@@ -94,7 +127,7 @@ def cloud_set(
     return TrainingSet(
         "cloud",
         selection,
-        {**pairs.flags, **asdict(chosen), "max_feedback": max_feedback},
+        {**pairs.flags, **flags_of(chosen, heeded=HEEDED[chosen.confirmed_by]), "max_feedback": max_feedback},
         lambda session, _, counts: cloud_rows(session, selection, pairs, chosen, counts, max_feedback=max_feedback),
     )
 
@@ -105,7 +138,9 @@ def critique_rows(
     """Yields a row for each critique that stands, ordered by problem, solution and critique."""
     limits = RowLimits(selection, counts)
     prompts = _Prompts(session, options)
+    check_labels(session, options)
     for page in pages(session):
+        _count_refused(session, options, counts, page.holds(Solution.problem_id), is_selected(selection))
         for row in session.execute(_critiques(page, selection, options)).all():
             counts.n_read += 1
             stands = _stands(row, options)
@@ -128,7 +163,9 @@ def critique_preference_rows(
     """Yields pairs of critiques that were asked the same, ordered by problem and solution."""
     limits = RowLimits(selection, counts)
     prompts = _Prompts(session, options)
+    check_labels(session, options)
     for page in pages(session):
+        _count_refused(session, options, counts, page.holds(Solution.problem_id), is_selected(selection))
         rows = session.execute(_critiques(page, selection, options)).all()
         for _, group in groupby(rows, key=lambda row: row.solution_id):
             subjects: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
@@ -173,6 +210,7 @@ def cloud_rows(
     max_feedback: int,
 ) -> Iterator[SetRow]:
     """Yields the pairs both of whose solutions have a critique that stands; ties are left to the preference set."""
+    check_labels(session, options)
     wanted = (row for row in pairs.rows(session, PREFERENCE, counts) if not row.is_aside)
     for chunk in _chunks(wanted):
         ids = sorted({key for row in chunk for key in row.trace["solution_ids"]})
@@ -289,7 +327,7 @@ def _critiques(page: Page, selection: Selection, options: CritiqueOptions) -> sa
             Critique.run_id,
             Critique.extra,
             Critique.problem_id.label("applied_id"),
-            _by_people().label("by_people"),
+            _by_people(options).label("by_people"),
             Solution.solution_id,
             Solution.problem_id,
             Solution.steps,
@@ -324,24 +362,49 @@ def _wanted(query: Any, options: CritiqueOptions) -> Any:
     return query
 
 
-def _by_people() -> sa.ColumnElement[Any]:
-    """1 where those who judged the critique all say right, 0 where all say wrong, else NULL."""
+def _by_people(options: CritiqueOptions) -> sa.ColumnElement[Any]:
+    """1 where those who judged the critique all say right, 0 where all say wrong, else NULL, as where too few did."""
+    counting = (
+        CritiqueJudgement.critique_id == Critique.critique_id,
+        CritiqueJudgement.annotation_id == Annotation.annotation_id,
+        *_are_judgements_that_count(),
+        label_refusal(options).is_(None),
+    )
 
     def said(judgement: str) -> sa.ColumnElement[bool]:
-        return (
-            sa.exists()
-            .where(
-                CritiqueJudgement.critique_id == Critique.critique_id,
-                CritiqueJudgement.annotation_id == Annotation.annotation_id,
-                CritiqueJudgement.judgement == judgement,
-                unindexed(Annotation.superseded_by_id).is_(None),
-                is_label_data(),
-            )
-            .correlate(Critique)
-        )
+        return sa.exists().where(*counting, CritiqueJudgement.judgement == judgement).correlate(Critique)
 
     right, wrong, partly = said("right"), said("wrong"), said("partly")
-    return sa.case((right & ~wrong & ~partly, 1), (wrong & ~right & ~partly, 0), else_=sa.null())
+    cases = [(right & ~wrong & ~partly, 1), (wrong & ~right & ~partly, 0)]
+    if options.min_labellers == 1:
+        return sa.case(*cases, else_=sa.null())
+    n = sa.select(sa.func.count(Annotation.annotator_id.distinct())).where(*counting).correlate(Critique)
+    return sa.case((n.scalar_subquery() < options.min_labellers, sa.null()), *cases, else_=sa.null())
+
+
+def _are_judgements_that_count() -> tuple[sa.ColumnElement[bool], ...]:
+    return unindexed(Annotation.superseded_by_id).is_(None), is_label_data()
+
+
+def _count_refused(
+    session: Session, options: CritiqueOptions, counts: Counts, *conditions: sa.ColumnElement[bool]
+) -> None:
+    """Counts people's judgements that do not count, by reason; of the verifier's word there are none."""
+    refusal = label_refusal(options)
+    if options.confirmed_by == "verifier" or isinstance(refusal, sa.Null):
+        return
+    query = _wanted(
+        sa.select(refusal.label("reason"), Annotation.annotation_id)
+        .select_from(Critique)
+        .join(Solution, Solution.solution_id == Critique.solution_id)
+        .join(CritiqueJudgement, CritiqueJudgement.critique_id == Critique.critique_id)
+        .join(Annotation, Annotation.annotation_id == CritiqueJudgement.annotation_id)
+        .where(*_are_judgements_that_count(), *conditions),
+        options,
+    )
+    for reason, _ in session.execute(query):
+        if reason is not None:
+            counts.more[f"judgements_{reason}"] += 1
 
 
 def _set_row(cells: dict[str, Any], critiques: Sequence[Any], rule: str | None) -> SetRow:
@@ -352,6 +415,7 @@ def _set_row(cells: dict[str, Any], critiques: Sequence[Any], rule: str | None) 
         row=cells,
         source=" + ".join(sorted({row.source or f"run/{row.run_id}" for row in critiques})),
         licence=first.licence,
+        class_=first.verdict,
         trust="majority" if "majority" in trusts else first.reference_trust,
         trace={
             "problem_ids": list(dict.fromkeys([first.problem_id, first.applied_id])),
@@ -384,7 +448,7 @@ def _feedback(session: Session, solution_ids: Sequence[int], options: CritiqueOp
             Critique.verdict,
             Critique.extra,
             Critique.is_confirmed,
-            _by_people().label("by_people"),
+            _by_people(options).label("by_people"),
             Solution.steps,
         )
         .join(Solution, Solution.solution_id == Critique.solution_id)

@@ -10,20 +10,22 @@ Of the last two, both texts end in the step that differs.
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import combinations, groupby
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.models import Alternative, AlternativeLabel, Annotation, Annotator, Problem, Score, Solution, StepLabel
+from db.models import Alternative, AlternativeLabel, Annotation, Problem, Score, Solution, StepLabel
 from db.selection import is_label_data, unindexed
 from exports.formats.columns import MARGIN, PREFERENCE, Column
 from stepmark.errors import InputError, SettingsError
 from stepmark.steps import render_answer, render_prefix, render_solution
 
+from .labels import BY_ANNOTATION, NO_FILTER, LabelFilter, check_labels, flags_of, label_refusal, require_heeded
 from .selection import (
     Counts,
     Page,
@@ -39,22 +41,32 @@ from .selection import (
     whole_text,
 )
 
+DerivedOrigin = Literal["scores", "shared-prefix", "alternatives"]
+
+HEEDED: Mapping[str, frozenset[str]] = {
+    "scores": NO_FILTER,
+    "shared-prefix": BY_ANNOTATION | {"min_labellers"},
+    "alternatives": BY_ANNOTATION,
+}
+"""Fields of the filter of labels that pairs of each origin heed."""
+_WHY_NO_MORE: dict[DerivedOrigin, str] = {
+    "scores": "pairs from scores follow from no labels, so nothing chooses among labels",
+    "shared-prefix": "pairs from shared-prefix take steps on which all labellers agree and know no reviewers",
+    "alternatives": "pairs from alternatives are each by one labeller",
+}
+
 
 @dataclass(frozen=True, slots=True)
-class DerivedPairOptions:
-    """Where the pairs come from."""
+class DerivedPairOptions(LabelFilter):
+    """Where the pairs come from, beside whose labels count."""
 
-    origin: Literal["scores", "shared-prefix", "alternatives"]
+    origin: DerivedOrigin = "scores"
     text: TextForm = "steps"
     """Whole solutions, of `scores`."""
     reward_model: str | None = None
     """Whose scores."""
     tie: float = 0.0
     """Scores that differ by no more than this are a tie."""
-    annotators: tuple[str, ...] = ()
-    """Only labels by these; empty: by all."""
-    annotator_kinds: tuple[str, ...] = ()
-    """Only labels by `person`, `program` or `model`; empty: by all."""
     max_pairs_per_problem: int = 16
     """Drawn with the seed."""
     seed: int = 0
@@ -73,8 +85,10 @@ def derived_pair_set(selection: Selection, options: DerivedPairOptions) -> Train
     """Pairs of a better and a worse text.
 
     Raises:
-        SettingsError: Pairs from scores, and no reward model is named.
+        SettingsError: Pairs from scores, and no reward model is named; or something is asked of labels that such
+            pairs do not heed.
     """
+    require_heeded(options, HEEDED[options.origin], _WHY_NO_MORE[options.origin])
     if (options.origin == "scores") != (options.reward_model is not None):
         raise SettingsError(
             "pairs from scores need the name of a reward model (--reward-model), and others take none"
@@ -83,9 +97,11 @@ def derived_pair_set(selection: Selection, options: DerivedPairOptions) -> Train
     columns: tuple[Column, ...] = (*PREFERENCE, MARGIN) if options.origin == "scores" else PREFERENCE
 
     def found(session: Session, _: tuple[Column, ...], counts: Counts) -> Iterator[SetRow]:
+        check_labels(session, options)
         return rows[options.origin](session, selection, options, counts)
 
-    return TrainingSet("preference", selection, asdict(options), found, lambda session: columns)
+    flags = flags_of(options, heeded=HEEDED[options.origin])
+    return TrainingSet("preference", selection, flags, found, lambda session: columns)
 
 
 def score_rows(
@@ -127,13 +143,13 @@ def shared_prefix_rows(
 ) -> Iterator[SetRow]:
     """Yields pairs of a right and a wrong step after the same right steps, ordered by problem.
 
-    A step on which labellers differ ends what is known of its solution, as does one that is neutral or unjudged.
+    A step on which labellers differ ends what is known of its solution, as does one that is neutral, unjudged, or
+    judged by too few.
     """
     limits = RowLimits(selection, counts)
     for page in pages(session):
-        labels = step_labels(
-            session, page, selection, annotators=options.annotators, annotator_kinds=options.annotator_kinds
-        )
+        who: dict[int, int] = {}
+        labels = step_labels(session, page, selection, options, counts.more, who)
         rows = session.execute(_solutions(page, selection)).all()
         for problem_id, group in groupby(rows, key=lambda row: row.problem_id):
             nexts: dict[tuple[str, ...], tuple[dict[str, _Text], dict[str, _Text]]] = {}
@@ -143,6 +159,9 @@ def shared_prefix_rows(
                     given = said.get(index, {})
                     if set(given.values()) not in ({1}, {-1}):
                         counts.more["solutions_with_labellers_who_differ"] += len(set(given.values())) > 1
+                        break
+                    if len({who[annotation_id] for annotation_id in given}) < options.min_labellers:
+                        counts.more["solutions_with_a_step_by_too_few"] += 1
                         break
                     is_right = 1 in given.values()
                     side = _Text(render_solution(row.steps[: index + 1], None), row, tuple(sorted(given)))
@@ -164,11 +183,10 @@ def alternative_pair_rows(
     """
     limits = RowLimits(selection, counts)
     for page in pages(session):
-        labels = step_labels(
-            session, page, selection, annotators=options.annotators, annotator_kinds=options.annotator_kinds
-        )
-        query = labelled_alternatives(page, selection, options.annotators, options.annotator_kinds)
-        rows = session.execute(query).all()
+        labels = step_labels(session, page, selection, options)
+        found = session.execute(labelled_alternatives(page, selection, options)).all()
+        _count_refused(found, counts.more)
+        rows = [row for row in found if row.refusal is None]
         for problem_id, of_problem in groupby(rows, key=lambda row: row.problem_id):
             every: list[tuple[_Text, _Text]] = []
             for (_, index, annotation_id), group in groupby(
@@ -208,14 +226,15 @@ def candidate_text(text: str, index: int, *, is_answer: bool) -> str:
     return render_answer(text) if is_answer else f"Step {index + 1}: {text}"
 
 
-def only_labels_that_count(query: Any, annotators: Sequence[str], annotator_kinds: Sequence[str]) -> Any:
-    """A query of annotations without those that were superseded or measure people, by these annotators."""
-    query = query.join(Annotator, Annotator.annotator_id == Annotation.annotator_id).where(
-        unindexed(Annotation.superseded_by_id).is_(None), is_label_data()
-    )
-    if annotators:
-        query = query.where(Annotator.name.in_(annotators))
-    return query.where(Annotator.kind.in_(annotator_kinds)) if annotator_kinds else query
+def are_label_data() -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions that annotations were not superseded, and do not measure people."""
+    return unindexed(Annotation.superseded_by_id).is_(None), is_label_data()
+
+
+def _count_refused(rows: Iterable[Any], more: Counter[str]) -> None:
+    """Counts the annotations that do not count, each once, by reason."""
+    for reason in {row.annotation_id: row.refusal for row in rows if row.refusal is not None}.values():
+        more[f"labels_{reason}"] += 1
 
 
 def _limited(
@@ -318,31 +337,54 @@ def step_labels(
     session: Session,
     page: Page,
     selection: Selection,
-    *,
-    annotators: Sequence[str] = (),
-    annotator_kinds: Sequence[str] = (),
+    options: LabelFilter,
+    more: Counter[str] | None = None,
+    labellers: dict[int, int] | None = None,
 ) -> dict[int, dict[int, dict[int, int]]]:
-    """Labels by solution, step and annotation; none that count steps as a labeller split or merged them."""
+    """Labels by solution, step and annotation; none that count steps as a labeller split or merged them.
+
+    Args:
+        session: The database.
+        page: Of which problems.
+        selection: Of which solutions.
+        options: Whose labels count.
+        more: Where annotations that do not count are counted, by reason.
+        labellers: Where the annotator of each annotation is noted.
+    """
     query = (
-        sa.select(Annotation.solution_id, StepLabel.step_index, StepLabel.annotation_id, StepLabel.label)
+        sa.select(
+            Annotation.solution_id,
+            StepLabel.step_index,
+            StepLabel.annotation_id,
+            StepLabel.label,
+            Annotation.annotator_id,
+            label_refusal(options).label("refusal"),
+        )
         .select_from(Solution)
         .join(Annotation, Annotation.solution_id == Solution.solution_id)
         .join(StepLabel, StepLabel.annotation_id == Annotation.annotation_id)
-        .where(page.holds(Solution.problem_id), is_selected(selection), Annotation.segments.is_(None))
+        .where(
+            page.holds(Solution.problem_id), is_selected(selection), Annotation.segments.is_(None), *are_label_data()
+        )
     )
+    found = session.execute(query).all()
+    if more is not None:
+        _count_refused(found, more)
     labels: dict[int, dict[int, dict[int, int]]] = {}
-    for solution_id, index, annotation_id, label in session.execute(
-        only_labels_that_count(query, annotators, annotator_kinds)
-    ):
-        labels.setdefault(solution_id, {}).setdefault(index, {})[annotation_id] = label
+    for solution_id, index, annotation_id, label, annotator_id, refusal in found:
+        if refusal is None:
+            if labellers is not None:
+                labellers[annotation_id] = annotator_id
+            labels.setdefault(solution_id, {}).setdefault(index, {})[annotation_id] = label
     return labels
 
 
-def labelled_alternatives(
-    page: Page, selection: Selection, annotators: tuple[str, ...], annotator_kinds: tuple[str, ...]
-) -> sa.Select[*tuple[Any, ...]]:
-    """Labels of alternatives with their solutions, ordered by problem, solution, step and labeller."""
-    query = (
+def labelled_alternatives(page: Page, selection: Selection, options: LabelFilter) -> sa.Select[*tuple[Any, ...]]:
+    """Labels of alternatives with their solutions, ordered by problem, solution, step and labeller.
+
+    `refusal` says why one does not count.
+    """
+    return (
         sa.select(
             *_OF_SOLUTION,
             Alternative.step_index,
@@ -351,13 +393,14 @@ def labelled_alternatives(
             AlternativeLabel.label,
             AlternativeLabel.annotation_id,
             Annotation.annotator_id,
+            label_refusal(options).label("refusal"),
         )
         .select_from(Alternative)
         .join(Solution, Solution.solution_id == Alternative.solution_id)
         .join(Problem, Problem.problem_id == Solution.problem_id)
         .join(AlternativeLabel, AlternativeLabel.alternative_id == Alternative.alternative_id)
         .join(Annotation, Annotation.annotation_id == AlternativeLabel.annotation_id)
-        .where(page.holds(Solution.problem_id), is_selected(selection))
+        .where(page.holds(Solution.problem_id), is_selected(selection), *are_label_data())
         .order_by(
             Solution.problem_id,
             Solution.solution_id,
@@ -366,8 +409,6 @@ def labelled_alternatives(
             Alternative.alternative_id,
         )
     )
-    wanted: sa.Select[*tuple[Any, ...]] = only_labels_that_count(query, annotators, annotator_kinds)
-    return wanted
 
 
 def _check_reward_model(session: Session, name: str | None) -> None:

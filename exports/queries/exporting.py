@@ -101,7 +101,7 @@ def export_set(
             f"the rows of {wanted.config} have no classes that could be balanced; leave out --balance"
         )
     layout, told = layout or layout_of(wanted.config), options or LayoutOptions()
-    query = {**_selected(wanted.selection), **wanted.flags, **_cut(target), **layout.options(told)}
+    query = {**_selected(wanted.selection), **_flags(wanted), **_cut(target), **layout.options(told)}
     counts, splits, licences, sources = Counts(), Counter[str](), Counter[str](), Counter[str]()
     side_of = lru_cache(maxsize=1024)(lambda family: split_of(family, target.shares, target.split_seed))
     name_of = None if target.trace == "none" else _names(engine, target)
@@ -198,6 +198,15 @@ def _selected(selection: Selection) -> dict[str, Any]:
     return {**asdict(selection), "decontaminate": [_named(one) for one in selection.decontaminate]}
 
 
+_PROMPTS = ("prompt", "solve_prompt", "judge_prompt")
+
+
+def _flags(wanted: TrainingSet) -> dict[str, Any]:
+    """The flags of a set; files of prompts by name and hash, likewise."""
+    named = {name: _named(value) for name in _PROMPTS if isinstance(value := wanted.flags.get(name), str)}
+    return {**wanted.flags, **named}
+
+
 def _named(name: str) -> str:
     path = Path(name)
     file = path / "tokenizer.json" if path.is_dir() else path
@@ -235,7 +244,7 @@ def _balanced_rows(
         return
 
     def place(row: SetRow) -> tuple[str, Hashable, Mapping[str, Any]]:
-        return split_of(row.family, target.shares, target.split_seed), class_of(row.row), row.row
+        return split_of(row.family, target.shares, target.split_seed), class_of(row), row.row
 
     balance = Balance(place(row) for row in rows(Counts()) if not row.is_aside)
     for row in rows(counts):

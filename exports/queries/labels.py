@@ -1,7 +1,7 @@
 """Whose labels count, and which of them: conditions on annotations, counted by reason."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.models import Annotation, Annotator, Guideline, Project, Task
 from db.selection import name_like
-from stepmark.errors import InputError
+from stepmark.errors import InputError, SettingsError
 
 Adjudicated = Literal["prefer", "ignore", "only"]
 
@@ -37,6 +37,10 @@ class LabelFilter:
     """Only labels before this moment."""
     without_suggestions: bool = False
     """No labels of who saw a model's opinion first."""
+    without_quality_control: bool = False
+    """No labels of PRM800K's questions that controlled the quality of labellers."""
+    without_screening: bool = False
+    """No labels of PRM800K's questions by which labellers were chosen."""
     min_labellers: int = 1
     """Labellers of a step or pair at least; the labels of the others do not count."""
     min_agreement: float = 0.0
@@ -50,9 +54,50 @@ class LabelFilter:
         return self.min_labellers > 1 or self.min_agreement > 0
 
 
-def flags_of(options: Any) -> dict[str, Any]:
-    """A dataclass of options as a manifest records it."""
-    found = {field.name: getattr(options, field.name) for field in fields(options)}
+_FLAGS = {
+    "annotators": "--annotator",
+    "annotator_kinds": "--annotator-kind",
+    "annotators_refused": "--no-annotator",
+    "label_sources": "--label-source",
+    "projects": "--project",
+    "guidelines": "--guideline",
+    "since": "--since",
+    "until": "--until",
+    "without_suggestions": "--without-suggestions",
+    "without_quality_control": "--without-quality-control",
+    "without_screening": "--without-screening",
+    "min_labellers": "--min-labellers",
+    "min_agreement": "--min-agreement",
+    "adjudicated": "--adjudicated",
+}
+"""What each field of the filter is called on the command line."""
+EVERY_FILTER = frozenset(_FLAGS)
+BY_ANNOTATION = EVERY_FILTER - {"min_labellers", "min_agreement", "adjudicated"}
+"""The fields that take a label or leave it by itself, whatever others say of the same thing."""
+NO_FILTER: frozenset[str] = frozenset()
+
+
+def require_heeded(labels: LabelFilter, heeded: Collection[str], what: str) -> None:
+    """Makes sure that nothing is asked of labels which a set would ignore.
+
+    Args:
+        labels: What is asked.
+        heeded: Fields of the filter that the set heeds.
+        what: Why it heeds no more, as the beginning of a sentence.
+
+    Raises:
+        SettingsError: More is asked.
+    """
+    plain = LabelFilter()
+    asked = [name for name in _FLAGS if getattr(labels, name) != getattr(plain, name)]
+    if more := [_FLAGS[name] for name in asked if name not in heeded]:
+        raise SettingsError(f"{what}; leave out {', '.join(more)}")
+
+
+def flags_of(options: Any, *, heeded: Collection[str] = EVERY_FILTER) -> dict[str, Any]:
+    """A dataclass of options as a manifest records it, without what the set does not heed of the filter of labels."""
+    ignored = EVERY_FILTER - frozenset(heeded)
+    found = {field.name: getattr(options, field.name) for field in fields(options) if field.name not in ignored}
     return {name: one.isoformat() if isinstance(one, dt.datetime) else one for name, one in found.items()}
 
 
@@ -118,9 +163,19 @@ def label_refusal(labels: LabelFilter) -> sa.ColumnElement[Any]:
         refused.append((Annotation.created_at >= labels.until, "too_late"))
     if labels.without_suggestions:
         refused.append((Annotation.suggestion_shown.is_(True), "suggestion_shown"))
+    if labels.without_quality_control:
+        refused.append((_is_marked("is_quality_control_question"), "quality_control_question"))
+    if labels.without_screening:
+        refused.append((_is_marked("is_initial_screening_question"), "initial_screening_question"))
     if not refused:
         return sa.null()
     return sa.case(*((condition, sa.literal_column(f"'{reason}'")) for condition, reason in refused), else_=sa.null())
+
+
+def _is_marked(key: str) -> sa.ColumnElement[bool]:
+    """Whether a row of PRM800K, of which the importer keeps the rest in the annotation, says so of itself."""
+    marked: sa.ColumnElement[bool] = Annotation.extra["row"][key].as_boolean().is_(True)
+    return marked
 
 
 def _by(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

@@ -31,7 +31,7 @@ def orm_set(selection: Selection, *, text: TextForm = "steps") -> TrainingSet:
         selection,
         {"text": text},
         lambda session, _, counts: orm_rows(session, selection, text, counts),
-        class_of=lambda row: row["label"],
+        class_of=lambda row: bool(row.row["label"]),
     )
 
 

@@ -4,7 +4,7 @@ import hashlib
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby, product
 from operator import attrgetter
@@ -16,9 +16,20 @@ from sqlalchemy.orm import Session, aliased
 from db.models import Annotation, Preference, Problem, Solution, Task, TaskAdjudication
 from db.selection import is_label_data, tells_first_error, unindexed
 from exports.formats.columns import MARGIN, PREFERENCE, Column
+from stepmark.errors import SettingsError
 
 from .agreeing import AgreementTally
-from .labels import LabelFilter, check_labels, flags_of, label_refusal
+from .labels import (
+    BY_ANNOTATION,
+    EVERY_FILTER,
+    NO_FILTER,
+    LabelFilter,
+    check_labels,
+    flags_of,
+    label_refusal,
+    require_heeded,
+)
+from .pair_votes import PairCombination, Together, Vote, together
 from .selection import (
     Counts,
     Page,
@@ -43,11 +54,29 @@ from .selection import (
 _A, _B = aliased(Solution), aliased(Solution)
 
 
+Origin = Literal["preferences", "outcomes", "first-errors"]
+
+HEEDED: Mapping[str, frozenset[str]] = {
+    "preferences": EVERY_FILTER,
+    "outcomes": NO_FILTER,
+    "first-errors": BY_ANNOTATION | {"min_labellers"},
+}
+"""Fields of the filter of labels that pairs of each origin heed."""
+_WHY_NO_MORE: dict[Origin, str] = {
+    "preferences": "choices heed every filter",
+    "outcomes": "pairs from outcomes follow from no labels, so nothing chooses among labels",
+    "first-errors": "pairs from first-errors take solutions on which all labellers agree and know no reviewers",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class PreferenceOptions(LabelFilter):
     """Where the pairs come from, beside whose labels count."""
 
-    origin: Literal["preferences", "outcomes", "first-errors"] = "preferences"
+    origin: Origin = "preferences"
+    labellers: PairCombination = "each"
+    """From preferences: a row for each labeller's choice; or one for each pair, by the majority of its labellers, or
+    by the share of them, which is the margin."""
     text: TextForm = "steps"
     max_pairs_per_problem: int = 16
     """From outcomes or first errors: pairs of one problem at most, drawn with the seed."""
@@ -55,8 +84,19 @@ class PreferenceOptions(LabelFilter):
 
 
 def preference_set(selection: Selection, options: PreferenceOptions | None = None) -> TrainingSet:
-    """Pairs of a better and a worse solution."""
+    """Pairs of a better and a worse solution.
+
+    Raises:
+        SettingsError: Labellers are to be taken together, and the pairs are not theirs; or something is asked of
+            labels that such pairs do not heed.
+    """
     chosen = options or PreferenceOptions()
+    require_heeded(chosen, HEEDED[chosen.origin], _WHY_NO_MORE[chosen.origin])
+    if chosen.labellers != "each" and chosen.origin != "preferences":
+        raise SettingsError(
+            f"--labellers {chosen.labellers} makes one pair of several labellers' choices, and pairs from "
+            f"{chosen.origin} are nobody's choices; leave it out, or take --from preferences"
+        )
 
     def columns(session: Session) -> tuple[Column, ...]:
         return (*PREFERENCE, MARGIN) if has_margins(session, selection, chosen) else PREFERENCE
@@ -67,15 +107,19 @@ def preference_set(selection: Selection, options: PreferenceOptions | None = Non
             return outcome_rows(session, selection, chosen, counts)
         if chosen.origin == "first-errors":
             return first_error_rows(session, selection, chosen, counts)
+        if chosen.labellers != "each":
+            return together_rows(session, selection, chosen, counts, with_margin=MARGIN in columns)
         return choice_rows(session, selection, chosen, counts, with_margin=MARGIN in columns)
 
-    return TrainingSet("preference", selection, flags_of(chosen), rows, columns)
+    return TrainingSet("preference", selection, flags_of(chosen, heeded=HEEDED[chosen.origin]), rows, columns)
 
 
 def has_margins(session: Session, selection: Selection, options: PreferenceOptions) -> bool:
-    """Whether any selected choice has a strength; all rows of the set then have a margin."""
+    """Whether any selected choice has a strength, or shares are asked for; all rows of the set then have a margin."""
     if options.origin != "preferences":
         return False
+    if options.labellers == "share":
+        return True
     strong = _choices(None, selection, options).where(
         Preference.strength.is_not(None), Preference.choice.in_(("a", "b")), label_refusal(options).is_(None)
     )
@@ -102,7 +146,8 @@ def choice_rows(
             agreement.see(None if one is None else side[one] for one in of_pair.elements())
         done: set[int] = set()
         for row in found:
-            by, choice, strength = [(row.annotation_id, row.annotator_id)], row.choice, row.strength
+            by: list[tuple[int | None, int]] = [(row.annotation_id, row.annotator_id)]
+            choice, strength = row.choice, row.strength
             rule = "choice of one"
             decision = decided.get(row.task_id)
             if row.task_id in done:
@@ -146,6 +191,98 @@ def choice_rows(
                 yield _labelled(found_row, by)
     counts.agreement = agreement.measures()
     counts.more["pairs_of_several_labellers"] = agreement.n_units
+
+
+def together_rows(
+    session: Session, selection: Selection, options: PreferenceOptions, counts: Counts, *, with_margin: bool
+) -> Iterator[SetRow]:
+    """Yields one row for each pair of solutions, of all its labellers together, ordered by problem and pair.
+
+    Of several choices by one labeller the latest counts. A reviewer's decision goes before them, the latest one where
+    there are several; its margin is the strength of the choice that was adopted, or with `share` 1. Pairs of which
+    their labellers make no choice stand aside as ties.
+    """
+    limits = RowLimits(selection, counts)
+    agreement = AgreementTally(("first", "second", None), is_ordinal=False)
+    for page in pages(session):
+        query = _choices(page, selection, options).order_by(_A.problem_id, Annotation.annotation_id)
+        pairs: dict[tuple[int, tuple[int, int]], list[Any]] = {}
+        for row in session.execute(query):
+            pairs.setdefault((row.problem_id, _key_of(row)), []).append(row)
+        decided = {} if options.adjudicated == "ignore" else _decided(session, page)
+        for (problem_id, pair), rows in sorted(pairs.items(), key=lambda one: one[0]):
+            counts.n_read += 1
+            for row in rows:
+                if row.refusal is not None:
+                    counts.more[f"labels_{row.refusal}"] += 1
+            latest = {row.annotator_id: row for row in rows if row.refusal is None}
+            votes = {who: Vote(_chosen_of(row), row.strength) for who, row in latest.items()}
+            names = {pair[0]: "first", pair[1]: "second", None: None}
+            agreement.see(names[vote.chosen_id] for vote in votes.values())
+            row, task_ids = rows[0], {row.task_id for row in latest.values()}
+            decision = max(
+                (decision for task_id, decision in decided.items() if task_id in task_ids),
+                key=attrgetter("created_at"),
+                default=None,
+            )
+            by: list[tuple[int | None, int]] = [(one.annotation_id, who) for who, one in latest.items()]
+            rule = f"{options.labellers} of {len(votes)}"
+            refusal = None if votes else Counter(one.refusal for one in rows).most_common(1)[0][0]
+            found = together(votes.values(), options.labellers) if votes else None
+            if refusal is None and decision is not None:
+                counts.more["pairs_decided_by_a_reviewer"] += 1
+                by, rule = [(decision.adopted_from_id, decision.annotator_id)], "a reviewer's decision"
+                found = _as_decided(decision, rows, options)
+            elif refusal is None and options.adjudicated == "only":
+                refusal = "not_adjudicated"
+            elif refusal is None and options.looks_at_others:
+                refusal = _poor(Counter(vote.chosen_id for vote in votes.values()), options)
+            sides = {side.solution_id: side for side in (_side(row, "a"), _side(row, "b"))}
+            both = [sides[key] for key in pair]
+            licence = joint_licence([side.licence for side in both])
+            refusal = refusal or licence_refusal(selection, licence)
+            if refusal is not None or found is None:
+                counts.dropped[refusal or "no_majority"] += 1
+                continue
+            source = row.annotation_source or source_name(*both)
+            trace = trace_of(*both) | {"rule": rule}
+            texts = {key: whole_text(side, options.text) for key, side in sides.items()}
+            if found.chosen_id is None:
+                counts.dropped[found.why] += 1
+                tie = {"prompt": row.statement, "a": texts[pair[0]], "b": texts[pair[1]], "choice": found.why}
+                yield _labelled(SetRow(row.family, tie, source, licence, is_aside=True, trace=trace), by)
+                continue
+            rejected_id = pair[1] if found.chosen_id == pair[0] else pair[0]
+            chosen, rejected = texts[found.chosen_id], texts[rejected_id]
+            if not chosen or not rejected:
+                counts.dropped["empty"] += 1
+            elif chosen == rejected:
+                counts.dropped["equal_texts"] += 1
+            elif limits.takes(problem_id, chosen, rejected):
+                cells: dict[str, Any] = {"prompt": row.statement, "chosen": chosen, "rejected": rejected}
+                if with_margin:
+                    cells["margin"] = found.margin or 0.0
+                made = SetRow(row.family, cells, source, licence, trust=row.reference_trust, trace=trace)
+                yield _labelled(made, by)
+    counts.agreement = agreement.measures()
+    counts.more["pairs_of_several_labellers"] = agreement.n_units
+
+
+def _chosen_of(row: Any) -> int | None:
+    """The solution that a choice holds the better one; None: neither."""
+    return {"a": row.a_solution_id, "b": row.b_solution_id}.get(row.choice)
+
+
+def _as_decided(decision: TaskAdjudication, rows: Sequence[Any], options: PreferenceOptions) -> Together:
+    """A reviewer's decision, whose sides are those of its task's choices."""
+    of_task = next(row for row in rows if row.task_id == decision.task_id)
+    sides = {"a": of_task.a_solution_id, "b": of_task.b_solution_id}
+    chosen_id = sides.get(decision.choice or "")
+    if chosen_id is None:
+        return Together(None, why="tie")
+    adopted = next((row for row in rows if row.annotation_id == decision.adopted_from_id), None)
+    strength = None if adopted is None else adopted.strength
+    return Together(chosen_id, 1.0 if options.labellers == "share" else strength)
 
 
 def _key_of(row: Any) -> tuple[int, int]:
@@ -247,6 +384,9 @@ def first_error_rows(
                 if len(said) > 1:
                     counts.more["solutions_with_labellers_who_differ"] += 1
                     continue
+                if len({who for _, who in labellers[row.solution_id]}) < options.min_labellers:
+                    counts.more["solutions_by_too_few"] += 1
+                    continue
                 (first_error,) = said
                 n_right = math.inf if first_error is None else first_error
                 labelled.setdefault(row.text, (row, (n_right, n_right / row.n_steps)))
@@ -284,9 +424,10 @@ def _pair(problem: ProblemText, chosen: WholeSolution, rejected: WholeSolution, 
     )
 
 
-def _labelled(row: SetRow, by: Sequence[tuple[int, int]]) -> SetRow:
-    """The row with the annotations and annotators that it follows from."""
-    row.trace = {**row.trace, "annotation_ids": [one for one, _ in by], "annotator_ids": [who for _, who in by]}
+def _labelled(row: SetRow, by: Sequence[tuple[int | None, int]]) -> SetRow:
+    """The row with the annotations and annotators that it follows from; a reviewer may have adopted nobody's."""
+    given = [one for one, _ in by if one is not None]
+    row.trace = {**row.trace, "annotation_ids": given, "annotator_ids": [who for _, who in by]}
     return row
 
 

@@ -6,6 +6,7 @@ touches them. What came from PRM800K goes out key for key as it came, with the r
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,11 +23,13 @@ from db.models import (
     StepLabel,
     WrittenStep,
 )
+from db.secrets import pseudonyms
 from exports.formats.columns import Kind
 from exports.formats.layouts.steps import PRM800K
 from stepmark.steps import render_answer
 
-from .derived_pairs import only_labels_that_count
+from .derived_pairs import are_label_data
+from .labels import BY_ANNOTATION, LabelFilter, check_labels, flags_of, label_refusal, require_heeded
 from .selection import (
     Counts,
     Page,
@@ -57,44 +60,51 @@ class _Rated:
 
 
 def prm800k_set(
-    selection: Selection, *, annotators: tuple[str, ...] = (), annotator_kinds: tuple[str, ...] = ()
+    selection: Selection, labels: LabelFilter | None = None, *, annotator_names: bool = False
 ) -> TrainingSet:
-    """Annotations of steps, for the layout `prm800k`."""
+    """Annotations of steps, for the layout `prm800k`; labellers have pseudonyms unless names are asked for.
+
+    Raises:
+        SettingsError: More is asked of labels than which annotations count: each is a row.
+    """
+    chosen = labels or LabelFilter()
+    require_heeded(chosen, BY_ANNOTATION, "prm800k holds each annotation as it was given, whatever others say")
 
     def rows(session: Session, _: Any, counts: Counts) -> Iterator[SetRow]:
-        return prm800k_rows(session, selection, counts, annotators=annotators, annotator_kinds=annotator_kinds)
+        check_labels(session, chosen)
+        return prm800k_rows(session, selection, chosen, counts, annotator_names=annotator_names)
 
-    flags = {"annotators": annotators, "annotator_kinds": annotator_kinds}
+    flags = {**flags_of(chosen, heeded=BY_ANNOTATION), "labeler": "names" if annotator_names else "pseudonyms"}
     return TrainingSet("prm", selection, flags, rows, lambda session: PRM800K)
 
 
 def prm800k_rows(
-    session: Session,
-    selection: Selection,
-    counts: Counts,
-    *,
-    annotators: tuple[str, ...] = (),
-    annotator_kinds: tuple[str, ...] = (),
+    session: Session, selection: Selection, labels: LabelFilter, counts: Counts, *, annotator_names: bool
 ) -> Iterator[SetRow]:
     """Yields a row for each annotation, ordered by problem, solution and annotation."""
     limits = RowLimits(selection, counts)
+    pseudonym = None if annotator_names else lru_cache(maxsize=None)(pseudonyms(session.get_bind().engine))
     for page in pages(session):
-        query = only_labels_that_count(_annotations(page, selection), annotators, annotator_kinds)
-        rows = session.execute(query).all()
+        rows = session.execute(_annotations(page, selection, labels)).all()
         rated: dict[int, _Rated] = {}
         for start in range(0, len(rows), _CHUNK):
             rated |= _rated(session, [row.annotation_id for row in rows[start : start + _CHUNK]])
         for row in rows:
             counts.n_read += 1
             said = rated[row.annotation_id]
-            if row.finish_reason in (None, "skipped"):
+            if row.refusal is not None:
+                counts.dropped[row.refusal] += 1
+            elif row.finish_reason in (None, "skipped"):
                 counts.dropped["skipped" if row.finish_reason else "not_labelled_to_an_end"] += 1
             elif not said.labels and not said.alternatives and row.finish_reason != "bad_problem":
                 counts.dropped["no_labels"] += 1
             elif limits.takes(row.problem_id, row.annotation_id):
+                cells = _as_it_came(row, said) if "row" in (row.extra or {}) else _as_prm800k(row, said)
+                if pseudonym is not None:
+                    cells["labeler"] = pseudonym(row.annotator_id)
                 yield SetRow(
                     family=row.family,
-                    row=_as_it_came(row, said) if "row" in (row.extra or {}) else _as_prm800k(row, said),
+                    row=cells,
                     source=source_name(row),
                     licence=row.licence,
                     trust=row.reference_trust,
@@ -148,7 +158,7 @@ def _as_prm800k(row: Any, said: _Rated) -> dict[str, Any]:
     whole = [*steps, *([] if answer is None else [answer])]
     n_rated = max([*said.labels, *said.written, *said.alternatives], default=-1) + 1
     return {
-        "labeler": f"annotator-{row.annotator_id}",
+        "labeler": row.annotator,
         "timestamp": row.created_at.replace(tzinfo=None).isoformat(timespec="microseconds"),
         "generation": None,
         "is_quality_control_question": False,
@@ -188,7 +198,7 @@ def _step(index: int, whole: Sequence[str], said: _Rated, *, is_last: bool) -> d
     return {"completions": candidates, "human_completion": human, "chosen_completion": chosen}
 
 
-def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
+def _annotations(page: Page, selection: Selection, labels: LabelFilter) -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(
             Annotation.annotation_id,
@@ -198,6 +208,7 @@ def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]
             Annotation.duration_ms,
             Annotation.created_at,
             Annotation.extra,
+            label_refusal(labels).label("refusal"),
             Annotator.name.label("annotator"),
             Solution.solution_id,
             Solution.problem_id,
@@ -215,9 +226,10 @@ def _annotations(page: Page, selection: Selection) -> sa.Select[*tuple[Any, ...]
         )
         .select_from(Solution)
         .join(Annotation, Annotation.solution_id == Solution.solution_id)
+        .join(Annotator, Annotator.annotator_id == Annotation.annotator_id)
         .join(Problem, Problem.problem_id == Solution.problem_id)
         .outerjoin(_ORIGIN, sa.and_(_ORIGIN.source == Solution.source, _ORIGIN.source_key == Solution.source_key))
-        .where(page.holds(Solution.problem_id), is_selected(selection), Annotation.kind == "steps")
+        .where(page.holds(Solution.problem_id), is_selected(selection), Annotation.kind == "steps", *are_label_data())
         .order_by(Solution.problem_id, Solution.solution_id, Annotation.annotation_id)
     )
 

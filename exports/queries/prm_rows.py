@@ -77,7 +77,7 @@ def prm_set(selection: Selection, options: PrmOptions | None = None) -> Training
         flags_of(chosen),
         lambda session, _, counts: prm_rows(session, selection, chosen, counts),
         lambda _: columns,
-        class_of=lambda row: all(label is None or label >= 0.5 for label in row["labels"]),
+        class_of=lambda row: all(label is None or label >= 0.5 for label in row.row["labels"]),
     )
 
 

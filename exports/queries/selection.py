@@ -91,6 +91,8 @@ class SetRow:
     licence: str | None
     is_aside: bool = False
     """A tie: kept beside the set."""
+    class_: str | None = None
+    """What it is balanced by, where its cells do not tell."""
     trust: str | None = None
     """How the reference answer of its problem is known, as `Problem.reference_trust` says."""
     trace: Mapping[str, Any] = field(default_factory=dict)
@@ -111,8 +113,8 @@ class TrainingSet:
     """Yields the rows, each with these columns, rows of one problem one after the other."""
     columns: Callable[[Session], tuple[Column, ...]] | None = None
     """The columns, where they depend on what the database holds."""
-    class_of: Callable[[Mapping[str, Any]], Hashable] | None = None
-    """The class of a row, for sets whose classes can be balanced."""
+    class_of: Callable[[SetRow], Hashable] | None = None
+    """The class of a row, for sets whose classes can be balanced; None: a row that always stays."""
 
 
 @dataclass(frozen=True, slots=True)

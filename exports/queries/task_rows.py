@@ -90,7 +90,13 @@ def rl_set(selection: Selection, options: RlOptions | None = None) -> TrainingSe
             yield from judge_rows(session, selection, chosen, counts, prompt=judge)
 
     flags = {**asdict(chosen), "solve_prompt_hash": solve.text_hash, "judge_prompt_hash": judge.text_hash}
-    return TrainingSet("rl", selection, flags, rows)
+    class_of = _verdict_of if "judge" in chosen.tasks else None
+    return TrainingSet("rl", selection, flags, rows, class_of=class_of)
+
+
+def _verdict_of(row: SetRow) -> str | None:
+    """The class of a task: of those to judge, the right verdict; those to solve have none."""
+    return row.row["ground_truth"] if row.row["task"] == "judge" else None
 
 
 def sft_rows(

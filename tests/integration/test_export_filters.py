@@ -241,6 +241,66 @@ def test_a_reviewers_decision_on_a_pair_or_step_is_preferred_ignored_or_all_that
     assert labels(labelled, tmp_path, labellers="majority", adjudicated="only") == [[True, False]]
 
 
+def test_choices_of_several_labellers_become_one_pair_by_majority_or_share(
+    labelled: sa.Engine, tmp_path: Path
+) -> None:
+    choices = [
+        preference(11, 1, 1, 2, "b", 1),
+        preference(12, 1, 1, 2, "a", 3),  # the same labeller again, later
+        preference(13, 2, 2, 1, "b"),
+        preference(14, 3, 2, 1, "a", 2),
+        preference(15, 1, 3, 4, "equal"),
+        preference(16, 2, 3, 4, "both_bad"),
+        preference(17, 3, 3, 4, "a", 1),
+    ]
+    fill(labelled, *([rows[0]] for rows in choices), [rows[1] for rows in choices])
+
+    def kept(**options: Any) -> tuple[list[tuple[bool, float | None]], dict[str, int]]:
+        wanted = preference_set(Selection(), PreferenceOptions(**options))
+        rows, dropped, _ = export(labelled, tmp_path, wanted)
+        return [
+            ("1 + 1 = 2" in row["chosen"] or "2 + 2" in row["chosen"], row.get("margin")) for row in rows
+        ], dropped
+
+    third = pytest.approx(1 / 3)
+    assert kept(labellers="majority") == ([(True, 3.0)], {"tie": 1})
+    assert kept(labellers="share") == ([(True, third), (True, third)], {})
+    two = ("annotator-2", "annotator-3")
+    assert kept(labellers="share", annotators=two) == ([(True, 0.5)], {"tie": 1})
+    with pytest.raises(InputError, match="read 2, dropped 2 no_majority"):
+        kept(labellers="majority", annotators=two)
+    assert kept(labellers="majority", annotators=("annotator-1",)) == ([(True, 3.0)], {"tie": 1})
+    assert kept(labellers="share", min_agreement=0.7, annotators=("annotator-1", "annotator-2")) == (
+        [(True, 1.0)],
+        {"tie": 1},
+    )
+    with pytest.raises(InputError, match="dropped 2 disputed"):
+        kept(labellers="majority", min_agreement=0.7)
+    with pytest.raises(SettingsError, match="pairs from outcomes are nobody's choices"):
+        preference_set(Selection(), PreferenceOptions(origin="outcomes", labellers="share"))
+
+    kept(labellers="share", annotators=two)
+    entry = json.loads((tmp_path / "manifest.json").read_bytes())["configs"]["preference"]
+    assert (entry["query"]["labellers"], entry["counts"]["dropped"]) == ("share", {"tie": 1})
+    assert entry["counts"]["pairs_of_several_labellers"] == 2
+    ties = [json.loads(line) for line in next((tmp_path / "preference").glob("ties-*")).read_text().splitlines()]
+    assert [tie["choice"] for tie in ties] == ["tie"]
+    card = (tmp_path / "README.md").read_text()
+    assert "share of the labellers who chose it, less the share who chose the other" in card
+    assert "dropped: 1 tie" in card
+    trace = json.loads((tmp_path / "trace" / "preference" / "train-00000-of-00001.jsonl").read_text())
+    assert (trace["annotation_ids"], trace["rule"]) == ([16, 17], "share of 2")
+
+    with writing(labelled) as session:
+        session.add(Task(task_id=2, kind="preference", solution_id=1, other_solution_id=2))
+        session.flush()
+        session.add(TaskAdjudication(task_id=2, annotator_id=3, choice="b", adopted_from_id=None))
+        session.execute(sa.text("UPDATE annotations SET task_id = 2 WHERE annotation_id = 12"))
+    assert kept(labellers="majority", adjudicated="only") == ([(False, 0.0)], {"not_adjudicated": 1})
+    assert kept(labellers="share", adjudicated="prefer")[0][0] == (False, 1.0)
+    assert kept(labellers="share", adjudicated="ignore")[0][0] == (True, third)
+
+
 def test_problems_that_are_flagged_too_hard_or_in_a_test_set_are_left_out(
     labelled: sa.Engine, tmp_path: Path
 ) -> None:

@@ -1,8 +1,10 @@
 """Which rows the sets of critiques, pairs and tasks have, by their options; each command from end to end."""
 
+import datetime as dt
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,12 @@ from db.models import (
     CritiqueJudgement,
     Problem,
     Run,
+    Solution,
     StepLabel,
 )
 from db.subjects import SolutionSelection
+from exports.formats import read_rows
+from exports.formats.layouts import layout_of
 from exports.queries.alternative_rows import alternative_rows
 from exports.queries.critique_rows import (
     CritiqueOptions,
@@ -32,16 +37,20 @@ from exports.queries.critique_rows import (
     critique_set,
 )
 from exports.queries.derived_pairs import DerivedPairOptions, derived_pair_set
+from exports.queries.exporting import Target, export_set
+from exports.queries.labels import LabelFilter
 from exports.queries.preference_rows import PreferenceOptions, preference_set
+from exports.queries.prm800k_rows import prm800k_set
 from exports.queries.selection import Counts, Selection, SetRow, TrainingSet
 from exports.queries.task_rows import RlOptions, SftOptions, rl_set, sft_set
 from generator.critiques.solutions import critiques_task
-from stepmark.cli.main import main
+from stepmark.cli.main import app, main
 from stepmark.engine import Sampling
 from stepmark.errors import InputError, SettingsError
-from tests.small_database import fill
+from tests.small_database import JUDGE_PROMPT, fill
 
 EVERY = Selection()
+LAYOUTS = {"critique": "prompt-completion", "rl": "trl"}
 
 
 @pytest.fixture
@@ -97,6 +106,118 @@ def test_critiques_stand_by_the_verifier_by_people_or_anyhow(small: sa.Engine) -
     assert {refuted, unknown} <= set(completions(small, standing="any"))
     assert completions(small, kinds=("meta",)) == ["3 × 4 is 12.\nVerdict: fail"]
     assert completions(small, critics=("nobody",)) == []
+
+
+def test_judgements_of_critiques_count_by_who_made_them_and_how_many(small: sa.Engine) -> None:
+    judged(small, 2, "right", "wrong")
+    judged(small, 5, "right")
+    first, second = "It starts wrong. \\boxed{0}", "2 + 12 is 14. \\boxed{1}"
+    assert completions(small, confirmed_by="people") == [second]
+    assert completions(small, confirmed_by="people", annotators=("annotator-1",)) == [first, second]
+    assert completions(small, confirmed_by="people", annotators_refused=("annotator-1",)) == []
+    assert completions(small, confirmed_by="people", min_labellers=2) == []
+    assert completions(small, confirmed_by="people", until=dt.datetime(2020, 1, 1, tzinfo=dt.UTC)) == []
+    options = CritiqueOptions(confirmed_by="people", annotators=("annotator-1",))
+    _, counts = rows_of(small, critique_set(EVERY, options))
+    assert counts.more["judgements_other_annotator"] == 1
+    with pytest.raises(InputError, match="no annotator is called 'nobody'"):
+        rows_of(small, critique_set(EVERY, CritiqueOptions(confirmed_by="people", annotators=("nobody",))))
+
+
+def test_what_a_set_does_not_heed_of_the_labels_is_refused_and_not_ignored(small: sa.Engine) -> None:
+    someone = {"annotators": ("annotator-1",)}
+    for ask, message in (
+        (lambda: critique_set(EVERY, CritiqueOptions(**someone)), "the verifier's word .* leave out --annotator$"),
+        (
+            lambda: critique_preference_set(EVERY, CritiqueOptions(confirmed_by="either", min_agreement=0.5)),
+            "all of them agree.* leave out --min-agreement$",
+        ),
+        (
+            lambda: derived_pair_set(
+                EVERY,
+                DerivedPairOptions(
+                    origin="scores", reward_model="orm-1", since=dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+                ),
+            ),
+            "pairs from scores follow from no labels.* leave out --since$",
+        ),
+        (
+            lambda: derived_pair_set(EVERY, DerivedPairOptions(origin="alternatives", min_labellers=2)),
+            "each by one labeller; leave out --min-labellers$",
+        ),
+        (
+            lambda: preference_set(EVERY, PreferenceOptions(origin="outcomes", label_sources=("x",))),
+            "pairs from outcomes follow from no labels.* leave out --label-source$",
+        ),
+        (
+            lambda: prm800k_set(EVERY, LabelFilter(adjudicated="only")),
+            "holds each annotation as it was given.* leave out --adjudicated$",
+        ),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            ask()
+    flags = derived_pair_set(EVERY, DerivedPairOptions(origin="scores", reward_model="orm-1")).flags
+    assert "annotators" not in flags
+    cloud = ["export", "cloud", "--from", "outcomes", "--annotator", "annotator-1", "--out", "x"]
+    with pytest.raises(
+        SettingsError, match="neither pairs from outcomes nor critiques confirmed by verifier heed that"
+    ):
+        app(cloud, standalone_mode=False)
+
+
+def test_pairs_from_labels_of_steps_are_of_the_labels_that_were_asked_for(small: sa.Engine) -> None:
+    def of(origin: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        rows, counts = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions(origin=origin, **options)))
+        return len(rows), {name: n for name, n in counts.more.items() if n and name.startswith(("labels", "sol"))}
+
+    noon = dt.datetime(2026, 1, 2, 12, tzinfo=dt.UTC)
+    assert of("shared-prefix", annotators=("annotator-2",)) == (1, {"labels_other_annotator": 5})
+    assert of("shared-prefix", annotators=("annotator-2",), min_labellers=2) == (
+        0,
+        {"labels_other_annotator": 5, "solutions_with_a_step_by_too_few": 4},
+    )
+    assert of("shared-prefix", until=noon) == (0, {"labels_too_late": 9})
+    assert of("alternatives", since=noon) == (1, {})
+    assert of("alternatives", annotator_kinds=("model",)) == (0, {"labels_other_annotator_kind": 1})
+
+
+def test_critiques_and_tasks_to_judge_are_balanced_by_verdict_and_sets_without_classes_refuse(
+    small: sa.Engine, tmp_path: Path
+) -> None:
+    def of(wanted: TrainingSet) -> tuple[list[dict[str, Any]], int]:
+        target = Target(tmp_path, shares={"train": 1.0}, balance=True, overwrite=True)
+        report = export_set(small, target, wanted, layout=layout_of(wanted.config, LAYOUTS.get(wanted.config)))
+        return list(read_rows(tmp_path, wanted.config, "train")), report.dropped.get("to_balance", 0)
+
+    critiques = critique_set(EVERY)
+    before = Counter(row.class_ for row in rows_of(small, critiques)[0])
+    assert before == {"pass": 3, "fail": 3}
+    judged(small, 10, "right")
+    rows, n_dropped = of(critique_set(EVERY, CritiqueOptions(confirmed_by="either")))
+    assert (len(rows), n_dropped) == (6, 1)
+    assert sum(row["completion"].endswith(("{-1}", "pass")) for row in rows) == 3
+    tasks = RlOptions(solve_prompt="plain", judge_prompt=str(JUDGE_PROMPT))
+    rows, n_dropped = of(rl_set(EVERY, tasks))
+    assert n_dropped == 0
+    assert Counter((row["task"], row["ground_truth"] if row["task"] == "judge" else None) for row in rows) == {
+        ("solve", None): 3,
+        ("judge", "pass"): 1,
+        ("judge", "fail"): 1,
+    }
+    with writing(small) as session:
+        session.execute(sa.update(Solution).where(Solution.solution_id == 5).values(outcome=False))
+    rows, n_dropped = of(rl_set(EVERY, tasks))
+    assert (len(rows), n_dropped) == (5, 1)
+    assert critique_preference_set(EVERY).class_of is not None
+    for wanted in (
+        rl_set(EVERY, RlOptions(tasks=("solve",))),
+        sft_set(EVERY),
+        cloud_set(EVERY, preference_set(EVERY, PreferenceOptions(origin="outcomes"))),
+    ):
+        with pytest.raises(
+            SettingsError, match=f"the rows of {wanted.config} have no classes that could be balanced"
+        ):
+            of(wanted)
 
 
 def test_a_truncated_critique_is_no_row(small: sa.Engine) -> None:
@@ -168,18 +289,18 @@ def test_a_pair_without_a_critique_of_both_is_dropped_and_more_feedback_is_taken
 
 
 def test_scores_that_differ_too_little_are_ties(small: sa.Engine) -> None:
-    wanted = derived_pair_set(EVERY, DerivedPairOptions("scores", reward_model="orm-1", tie=0.4))
+    wanted = derived_pair_set(EVERY, DerivedPairOptions(origin="scores", reward_model="orm-1", tie=0.4))
     rows, counts = rows_of(small, wanted)
     assert [row.row["margin"] for row in rows] == [0.5]
     assert (counts.n_read, counts.dropped["tie"]) == (4, 3)
     with pytest.raises(InputError, match="named 'orm-2'; there are: orm-1"):
-        rows_of(small, derived_pair_set(EVERY, DerivedPairOptions("scores", reward_model="orm-2")))
+        rows_of(small, derived_pair_set(EVERY, DerivedPairOptions(origin="scores", reward_model="orm-2")))
     with pytest.raises(SettingsError, match="need the name of a reward model"):
-        derived_pair_set(EVERY, DerivedPairOptions("scores"))
+        derived_pair_set(EVERY, DerivedPairOptions(origin="scores"))
 
 
 def test_a_step_on_which_labellers_differ_makes_no_pair(small: sa.Engine) -> None:
-    _, counts = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions("shared-prefix")))
+    _, counts = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions(origin="shared-prefix")))
     assert counts.more["solutions_with_labellers_who_differ"] > 0
     assert counts.n_read == 1, "9 + 7 = 16 over 9 + 7 = 17 is left: on solution 1 both say right"
 
@@ -187,7 +308,7 @@ def test_a_step_on_which_labellers_differ_makes_no_pair(small: sa.Engine) -> Non
 def test_the_solutions_own_step_is_a_candidate_where_the_same_labeller_judged_it(small: sa.Engine) -> None:
     with writing(small) as session:
         session.add(StepLabel(annotation_id=7, step_index=1, label=-1))
-    rows, _ = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions("alternatives")))
+    rows, _ = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions(origin="alternatives")))
     assert sorted(row.row["rejected"].rpartition("\n\n")[2] for row in rows) == [
         "Step 2: 5 × 4 = 20",
         "Step 2: 5 × 4 = 21",
@@ -212,13 +333,13 @@ def test_candidates_after_an_error_are_left_out_and_a_final_answer_is_rendered_a
         session.add(AlternativeLabel(annotation_id=7, alternative_id=3, label=1))
         session.add(AlternativeLabel(annotation_id=7, alternative_id=4, label=-1))
         session.add(StepLabel(annotation_id=7, step_index=1, label=0))
-    rows, _ = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions("alternatives")))
+    rows, _ = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions(origin="alternatives")))
     assert rows[-1].row["chosen"].endswith("Step 2: 5 × 4 = 20\n\n# Answer\n\n20")
     with writing(small) as session:
         session.execute(
             sa.update(StepLabel).where(StepLabel.annotation_id == 7, StepLabel.step_index == 0).values(label=-1)
         )
-    rows, counts = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions("alternatives")))
+    rows, counts = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions(origin="alternatives")))
     assert (rows, counts.more["candidates_after_an_error"]) == ([], 4)
 
 

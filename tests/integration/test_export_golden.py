@@ -241,6 +241,8 @@ def test_the_manifest_says_what_was_asked_and_what_came(small: sa.Engine, tmp_pa
                     "since": None,
                     "until": None,
                     "without_suggestions": False,
+                    "without_quality_control": False,
+                    "without_screening": False,
                     "min_labellers": 1,
                     "min_agreement": 0.0,
                     "adjudicated": "prefer",

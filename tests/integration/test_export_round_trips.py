@@ -9,8 +9,11 @@ import sqlalchemy as sa
 from db.connect import writing
 from db.models import StepLabel
 from exports.formats.layouts import layout_of
+from exports.formats.manifest import read_manifest
+from exports.hub.folders import names_of_annotators
 from exports.queries.exporting import ExportReport, Target, export_set
 from exports.queries.importing import default_options, import_file
+from exports.queries.labels import LabelFilter
 from exports.queries.prm800k_rows import prm800k_set
 from exports.queries.prm_rows import PrmOptions, prm_set
 from exports.queries.selection import Selection, TrainingSet
@@ -48,11 +51,50 @@ def test_processbench_comes_back_key_for_key(database: sa.Engine, tmp_path: Path
 def test_prm800k_comes_back_key_for_key_in_the_order_of_its_keys(database: sa.Engine, tmp_path: Path) -> None:
     path = IMPORTS / "prm800k_sample" / "examples.jsonl"
     brought(database, "prm800k", path)
-    _, rows = exported(database, tmp_path, prm800k_set(Selection(sources=("prm800k*",))), "prm800k")
+    _, rows = exported(
+        database, tmp_path, prm800k_set(Selection(sources=("prm800k*",)), annotator_names=True), "prm800k"
+    )
     by_problem = {row["question"]["problem"]: row for row in lines_of(path)}
     assert {row["question"]["problem"]: json.dumps(row) for row in rows} == {
         problem: json.dumps(row) for problem, row in by_problem.items()
     }
+
+
+def test_labellers_of_prm800k_have_the_pseudonyms_of_the_traces_and_tests_of_them_can_stay_out(
+    database: sa.Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = lines_of(IMPORTS / "prm800k_sample" / "examples.jsonl")
+    rows[0]["is_quality_control_question"] = rows[1]["is_initial_screening_question"] = True
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    brought(database, "prm800k", path)
+
+    out = tmp_path / "out"
+    report, found = exported(database, out, prm800k_set(Selection()), "prm800k")
+    trace = [json.loads(line) for line in next((out / "trace" / "prm").iterdir()).read_text().splitlines()]
+    assert [[row["labeler"]] for row in found] == [row["annotators"] for row in trace]
+    written = "".join(file.read_text() for file in out.rglob("*") if file.is_file())
+    assert not [row["labeler"] for row in rows if row["labeler"] in written]
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert names_of_annotators(manifest) == []
+    assert report.dropped == {}
+
+    for number, (reason, labels) in enumerate(
+        (
+            ("quality_control_question", LabelFilter(without_quality_control=True)),
+            ("initial_screening_question", LabelFilter(without_screening=True)),
+        )
+    ):
+        report, kept = exported(database, out, prm800k_set(Selection(), labels, annotator_names=True), "prm800k")
+        assert report.dropped == {reason: 1}
+        assert rows[number]["question"]["problem"] not in [row["question"]["problem"] for row in kept]
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert names_of_annotators(manifest) == ["column labeler of prm"]
+    options = PrmOptions(without_quality_control=True, without_screening=True)
+    report, _ = exported(database, out, prm_set(Selection(), options), "trl")
+    assert {"quality_control_question", "initial_screening_question"} <= set(report.dropped)
 
 
 def test_a_rating_that_was_mended_here_goes_out_mended(database: sa.Engine, tmp_path: Path) -> None:

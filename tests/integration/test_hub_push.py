@@ -504,18 +504,27 @@ def test_a_reward_model_goes_there_and_back_with_a_card(trained: Path, tmp_path:
     (ours / "checkpoint.pt").write_bytes(b"state of the trainer")
     found = plan(ours, hub, "owner/prm")
     assert found.kind == "model"
-    assert [note.rpartition(" ")[0] for note in found.notes] == [
-        "a path of this machine stands in stepmark.json: data",
-        "a path of this machine stands in stepmark.json: base_model",
-    ]
+    assert found.notes == []
+    before = (ours / "stepmark.json").read_bytes()
     push(found, endpoint=hub.url)
     (ours / "checkpoint.pt").unlink()
     sent = hub.files("owner/prm", "model")
     del sent[".gitattributes"]
-    assert dict(sorted(sent.items())) == contents(ours)
+    told = json.loads(sent.pop("stepmark.json"))
+    kept = contents(ours)
+    assert kept.pop("stepmark.json") == before, "the trainer goes on by the paths that stand here"
+    assert dict(sorted(sent.items())) == kept
+    here = json.loads(before)
+    named = {"data": f"data@{here['data_sha256'][:16]}", "base_model": "base"}
+    assert told == {**here, **named}
+    assert not [name for name, content in sent.items() if str(trained).encode() in content]
+    pull(plan_pull("owner/prm", ours, kind="model", endpoint=hub.url), endpoint=hub.url)
+    assert contents(ours) == {**kept, "stepmark.json": before}
     theirs = tmp_path / "theirs"
     pull(plan_pull("owner/prm", theirs, kind="model", endpoint=hub.url), endpoint=hub.url)
-    assert contents(theirs) == contents(ours)
+    assert contents(theirs) == {**sent, "stepmark.json": (theirs / "stepmark.json").read_bytes()}
+    assert json.loads((theirs / "stepmark.json").read_bytes()) == told
+    assert send(theirs, hub, "owner/prm").n_sent == 0
     card = ModelCard.load(theirs / "README.md")
     assert card.data.to_dict() == {
         "library_name": "transformers",

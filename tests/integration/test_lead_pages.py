@@ -1,6 +1,7 @@
 """Every page for leads and annotators in Streamlit's AppTest, on an empty and on a filled database."""
 
 import datetime as dt
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from streamlit.testing.v1 import AppTest
 
+from annotator.views.reading_page import plain
 from annotator.workplace import Workplace, open_workplace
 from db.annotators import find_or_create_annotator
 from db.connect import open_database, reading, writing
@@ -16,6 +18,7 @@ from db.known_tasks import Known, add_known_tasks
 from db.models import (
     Adjudication,
     Annotation,
+    Annotator,
     Critique,
     Note,
     Problem,
@@ -284,6 +287,46 @@ def test_a_file_is_imported_and_a_set_exported_from_the_page(empty: Workplace, t
     assert list(page.exception) == []
     assert "kept" in page.success[0].value
     assert (tmp_path / "sets").is_dir()
+
+
+def test_a_set_is_imported_from_the_hub_and_what_was_left_out_is_shown_by_reason(
+    empty: Workplace, tmp_path: Path
+) -> None:
+    (tmp_path / "gsm" / "data").mkdir(parents=True)
+    rows = [{"question": "What is 9 + 7?", "answer": "9 + 7 = 16\n#### 16"}, {"question": "", "answer": "x"}]
+    (tmp_path / "gsm" / "data" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = shown("data")
+    next(one for one in page.selectbox if one.label == "Format").set_value("gsm8k")
+    path = next(one for one in page.text_input if one.label.startswith("Or the path"))
+    path.input(f"hub:{tmp_path}/gsm:default/test")
+    next(one for one in page.toggle if one.label.startswith("Leave out rows")).set_value(True)
+    next(one for one in page.button if one.label == "Import").click().run(timeout=60)
+    assert list(page.exception) == []
+    assert list(page.error) == []
+    assert "read 2, kept 1, dropped 1" in page.success[0].value
+    assert "Rows left out" in [one.value for one in page.caption]
+    assert page.dataframe[1].value.to_dict("list")["count"] == [1]
+    path = next(one for one in page.text_input if one.label.startswith("Or the path"))
+    path.input("hub:nothing")
+    next(one for one in page.button if one.label == "Import").click().run()
+    assert "names no set" in page.error[0].value
+
+
+@pytest.mark.parametrize("config", ["critique", "critique_preference", "cloud", "sft", "rl"])
+def test_every_further_set_is_exported_from_the_page(empty: Workplace, tmp_path: Path, config: str) -> None:
+    from tests.small_database import fill
+
+    with writing(empty.engine) as session:
+        session.execute(sa.delete(Annotator))
+    fill(empty.engine)
+    page = shown("data", data_part="Export")
+    next(one for one in page.selectbox if one.label == "Set").set_value(config)
+    next(one for one in page.text_input if one.label == "Folder on the server").input(str(tmp_path / "sets"))
+    click(page, "Export")
+    assert list(page.error) == []
+    assert page.success[0].value.startswith(plain(f"{config} in"))
+    assert (tmp_path / "sets" / config).is_dir()
+    assert ("Left out" in [one.value for one in page.caption]) == (" dropped 0" not in page.success[0].value)
 
 
 def test_a_project_that_is_open_to_all_shows_in_the_guidelines(filled: Workplace) -> None:

@@ -1,7 +1,7 @@
 """`stepmark export critique`, `critique-preference` and `cloud`."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,8 @@ from .flags import Labellers, Rows, Text, Writing
 from .preferences import Pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from exports.queries.critique_rows import CritiqueOptions
 
 CritiqueFormat = Literal["messages", "prompt-completion", "prompt-completion-chat", "llamafactory"]
@@ -38,11 +40,20 @@ class Which:
         ),
     ] = None
 
-    def options(self, standing: Literal["confirmed", "not-refuted", "any"] = "confirmed") -> "CritiqueOptions":
-        """The options as the queries know them."""
+    def options(
+        self, labels: "Mapping[str, Any]", standing: Literal["confirmed", "not-refuted", "any"] = "confirmed"
+    ) -> "CritiqueOptions":
+        """The options as the queries know them, with these fields of the filter of labels."""
         from exports.queries.critique_rows import CritiqueOptions
 
-        return CritiqueOptions(tuple(self.kind), tuple(self.critic), self.confirmed_by, standing, self.prompt)
+        return CritiqueOptions(
+            kinds=tuple(self.kind),
+            critics=tuple(self.critic),
+            confirmed_by=self.confirmed_by,
+            standing=standing,
+            prompt=self.prompt,
+            **labels,
+        )
 
 
 Standing = Annotated[
@@ -55,6 +66,7 @@ Standing = Annotated[
 def critique(
     writing: Writing,
     rows: Rows,
+    labellers: Labellers,
     which: Which,
     format: Annotated[CritiqueFormat, typer.Option(help="For whom: docs/formats.md.")] = "messages",
     standing: Standing = "confirmed",
@@ -62,13 +74,14 @@ def critique(
     """Critiques to learn from: what a critic is asked, and a critique whose verdict is right."""
     from exports.queries.critique_rows import critique_set
 
-    writing.write(critique_set(rows.selection(), which.options(standing)), format)
+    writing.write(critique_set(rows.selection(), which.options(labellers.filter(), standing)), format)
 
 
 @with_flags
 def critique_preference(
     writing: Writing,
     rows: Rows,
+    labellers: Labellers,
     which: Which,
     format: Annotated[CritiquePreferenceFormat, typer.Option(help="For whom: docs/formats.md.")] = "trl",
     max_pairs_per_subject: Annotated[
@@ -80,7 +93,7 @@ def critique_preference(
     from exports.queries.critique_rows import CritiquePairOptions, critique_preference_set
 
     pairs = CritiquePairOptions(max_pairs_per_subject, seed)
-    writing.write(critique_preference_set(rows.selection(), which.options(), pairs), format)
+    writing.write(critique_preference_set(rows.selection(), which.options(labellers.filter()), pairs), format)
 
 
 @with_flags
@@ -95,7 +108,12 @@ def cloud(
     max_feedback: Annotated[int, typer.Option(min=1, help="Critiques of each solution at most.")] = 1,
 ) -> None:
     """Pairs of solutions with critiques of both, for reward models that write before they score (CLoud)."""
-    from exports.queries.critique_rows import cloud_set
+    from exports.queries.critique_rows import HEEDED, cloud_set
+    from exports.queries.labels import LabelFilter, require_heeded
 
-    wanted = pairs.of(rows, labellers, text)
-    writing.write(cloud_set(rows.selection(), wanted, which.options(standing), max_feedback=max_feedback))
+    of_pairs, of_critiques = pairs.heeded(), HEEDED[which.confirmed_by]
+    told = f"neither pairs from {pairs.origin} nor critiques confirmed by {which.confirmed_by} heed that"
+    require_heeded(LabelFilter(**labellers.filter()), of_pairs | of_critiques, told)
+    wanted = pairs.of(rows, labellers.filter(of_pairs), text)
+    options = which.options(labellers.filter(of_critiques), standing)
+    writing.write(cloud_set(rows.selection(), wanted, options, max_feedback=max_feedback))

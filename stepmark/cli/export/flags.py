@@ -1,6 +1,7 @@
 """What all commands of `export` share: the flags of what to take and where it goes, and writing it."""
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -146,6 +147,13 @@ class Labellers:
     without_suggestions: Annotated[
         bool, typer.Option("--without-suggestions", help="No labels of who saw a model's opinion first.")
     ] = False
+    without_quality_control: Annotated[
+        bool,
+        typer.Option("--without-quality-control", help="No labels of PRM800K's quality-control questions."),
+    ] = False
+    without_screening: Annotated[
+        bool, typer.Option("--without-screening", help="No labels of PRM800K's initial screening questions.")
+    ] = False
     min_labellers: Annotated[int, typer.Option(min=1, help="Only steps and pairs with as many labellers.")] = 1
     min_agreement: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Least share of a step's or pair's labellers who agree.")
@@ -158,9 +166,9 @@ class Labellers:
         ),
     ] = "prefer"
 
-    def filter(self) -> dict[str, Any]:
-        """The fields of `exports.queries.labels.LabelFilter`."""
-        return {
+    def filter(self, heeded: Collection[str] | None = None) -> dict[str, Any]:
+        """The fields of `exports.queries.labels.LabelFilter`, or those of them that a part of a set heeds."""
+        found = {
             "annotators": tuple(self.annotator),
             "annotator_kinds": tuple(map(str, self.annotator_kind)),
             "annotators_refused": tuple(self.no_annotator),
@@ -170,25 +178,13 @@ class Labellers:
             "since": None if self.since is None else self.since.replace(tzinfo=UTC),
             "until": None if self.until is None else self.until.replace(tzinfo=UTC),
             "without_suggestions": self.without_suggestions,
+            "without_quality_control": self.without_quality_control,
+            "without_screening": self.without_screening,
             "min_labellers": self.min_labellers,
             "min_agreement": self.min_agreement,
             "adjudicated": self.adjudicated,
         }
-
-    def names(self, what: str) -> dict[str, Any]:
-        """Names and kinds of the labellers alone, for sets that heed no more.
-
-        Raises:
-            SettingsError: More was asked for.
-        """
-        from stepmark.errors import SettingsError
-
-        own = Labellers()
-        heeded = ("annotator", "annotator_kind")
-        asked = [one.name for one in fields(self) if getattr(self, one.name) != getattr(own, one.name)]
-        if more := [f"--{name.replace('_', '-')}" for name in asked if name not in heeded]:
-            raise SettingsError(f"{what} heeds --annotator and --annotator-kind; leave out {', '.join(more)}")
-        return {name: value for name, value in self.filter().items() if name in ("annotators", "annotator_kinds")}
+        return {name: value for name, value in found.items() if heeded is None or name in heeded}
 
 
 @dataclass(frozen=True)
@@ -242,10 +238,18 @@ class Writing:
     )
     trace: Annotated[bool, typer.Option(help="Write files that say where each row comes from.")] = True
     annotator_names: Annotated[
-        bool, typer.Option("--annotator-names", help="Name annotators in these files, who have pseudonyms otherwise.")
+        bool,
+        typer.Option(
+            "--annotator-names", help="Name annotators in these files and in prm800k, who have pseudonyms otherwise."
+        ),
     ] = False
     balance: Annotated[
-        bool, typer.Option("--balance", help="As many rows of each class in a split: leave out the others, by a lot.")
+        bool,
+        typer.Option(
+            "--balance",
+            help="As many rows of each class in a split: leave out the others, by a lot. "
+            "Sets without classes refuse it.",
+        ),
     ] = False
     tokenizer: Annotated[
         str | None, typer.Option(metavar="NAME|FOLDER", help="Count the rows' tokens with this tokenizer.")

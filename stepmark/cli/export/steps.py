@@ -68,6 +68,7 @@ def prm(
 ) -> None:
     """Step labels for a process reward model: prompt, completions, labels."""
     from exports.queries.alternative_rows import with_alternatives
+    from exports.queries.labels import LabelFilter
     from exports.queries.prm800k_rows import prm800k_set
     from exports.queries.prm_rows import PrmOptions, prm_set
     from stepmark.errors import SettingsError
@@ -80,7 +81,8 @@ def prm(
                 "prm800k holds all ratings as they were given, each labeller's apart; leave out --neutral, "
                 "--after-first-error, --labellers and --alternatives"
             )
-        wanted = prm800k_set(rows.selection(), **labellers.names("prm800k"))
+        labels = LabelFilter(**labellers.filter())
+        wanted = prm800k_set(rows.selection(), labels, annotator_names=writing.annotator_names)
         writing.write(wanted, format, marks)
         return
     options = PrmOptions(
@@ -97,5 +99,5 @@ def prm(
     )
     wanted = prm_set(rows.selection(), options)
     if alternatives == "rows":
-        wanted = with_alternatives(wanted, neutral=neutral, **labellers.names("--alternatives rows"))
+        wanted = with_alternatives(wanted, neutral=neutral, labels=LabelFilter(**labellers.filter()))
     writing.write(wanted, format, marks)
