@@ -80,9 +80,12 @@ def check_shares(shares: Mapping[str, float]) -> None:
     Traceback (most recent call last):
     stepmark.errors.SettingsError: the shares train=0.9, test=0.2 sum to 1.1; give shares that sum to 1
     """
-    shown = ", ".join(f"{name}={share}" for name, share in shares.items())
     if not all(math.isfinite(share) and share >= 0 for share in shares.values()):
-        raise SettingsError(f"the shares {shown} hold one that is not between 0 and 1")
+        raise SettingsError(f"the shares {_shown(shares)} hold one that is not between 0 and 1")
     total = math.fsum(shares.values())
     if abs(total - 1) > _SUM_TOLERANCE:
-        raise SettingsError(f"the shares {shown or '(none)'} sum to {total:g}; give shares that sum to 1")
+        raise SettingsError(f"the shares {_shown(shares)} sum to {total:g}; give shares that sum to 1")
+
+
+def _shown(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}={share}" for name, share in shares.items()) or "(none)"

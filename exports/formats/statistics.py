@@ -12,6 +12,7 @@ EXAMPLE_ITEMS = 8
 """Items of a list that an example keeps."""
 
 _MOST_VALUES = 20
+_COUNTED_AT_ONCE = 10_000
 
 
 class RowStatistics:
@@ -30,6 +31,7 @@ class RowStatistics:
         self._pairs = {"chosen", "rejected"} <= set(kinds)
         counted = (*self._one, *self._lists, *self._shares)
         self._values: dict[str, Counter[Any]] = {name: Counter() for name in counted}
+        self._waiting: dict[str, list[Any]] = {name: [] for name in self._lists}
         self._bits: Counter[int] = Counter()
         self._longer: Counter[str] = Counter()
         self._first: dict[str, dict[str, Any]] = {}
@@ -47,7 +49,9 @@ class RowStatistics:
         for name in self._one:
             self._values[name][row[name]] += 1
         for name in self._lists:
-            self._values[name].update(row[name])
+            self._waiting[name] += row[name]
+            if len(self._waiting[name]) >= _COUNTED_AT_ONCE:
+                self._count(name)
         for name in self._shares:
             value = row[name]
             for one in value if isinstance(value, list) else (value,):
@@ -58,12 +62,18 @@ class RowStatistics:
         if split not in self._first:
             self._first[split] = {name: shortened(row[name]) for name in self._names}
 
+    def _count(self, name: str) -> None:
+        self._values[name].update(self._waiting[name])
+        self._waiting[name].clear()
+
     def labels(self) -> dict[str, dict[str, int]]:
         """How often each value stands in each column of labels, and in pairs which text is longer.
 
         Floats are rounded to one decimal; what is not judged counts as null. A column with more than twenty values is
         none of labels.
         """
+        for name in self._lists:
+            self._count(name)
         found = {
             name: {
                 "null" if value is None else str(value).lower(): counts[value]

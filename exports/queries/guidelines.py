@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from db.bulk import is_among
 from db.models import Annotation
 
 _ASKED_AT_ONCE = 5_000
@@ -31,6 +32,7 @@ class GuidelineVersions:
 
     def _ask(self) -> None:
         if self._waiting:
-            wanted = sa.select(Annotation.guideline).distinct().where(Annotation.annotation_id.in_(self._waiting))
+            is_seen = is_among(self._session, Annotation.annotation_id, self._waiting)
+            wanted = sa.select(Annotation.guideline).distinct().where(is_seen)
             self._found.update(version for version in self._session.scalars(wanted) if version)
             self._waiting.clear()

@@ -110,15 +110,15 @@ def prm_rows(session: Session, selection: Selection, options: PrmOptions, counts
         InputError: What the options name is not there, or they ask for posteriors that the labels cannot give.
     """
     if options.rollouts_run is not None:
-        yield from _Rows(selection, options, counts).of_rollouts(session)
+        yield from filter(None, _Rows(selection, options, counts).of_rollouts(session))
         return
     check_labels(session, options)
     posterior = _posterior(session, selection, options) if options.labellers == "dawid-skene" else None
-    yield from _Rows(selection, options, counts, posterior).of_labels(session)
+    yield from filter(None, _Rows(selection, options, counts, posterior).of_labels(session))
 
 
 class _Rows:
-    """Makes rows of what was said."""
+    """Makes rows of what was said; None stands for what makes no row, and was counted as dropped."""
 
     def __init__(
         self, selection: Selection, options: PrmOptions, counts: Counts, posterior: Posterior | None = None
@@ -132,7 +132,7 @@ class _Rows:
         self._rollouts_run = [] if options.rollouts_run is None else [options.rollouts_run]
         self._marks_of_one = lru_cache(maxsize=1 << 16)(self._find_marks_of_one)
 
-    def of_labels(self, session: Session) -> Iterator[SetRow]:
+    def of_labels(self, session: Session) -> Iterator[SetRow | None]:
         """Rows of annotations, alone or together."""
         options = self._options
         looks_at_others = options.looks_at_others or options.labellers != "each" or options.adjudicated == "only"
@@ -145,7 +145,7 @@ class _Rows:
             self._see_agreement(found)
             if not looks_at_others:
                 for said in found:
-                    yield from self._row_of_one(said, texts[said.problem_id])
+                    yield self._row_of_one(said, texts[said.problem_id])
                 continue
             for _, group in groupby(found, key=attrgetter("solution_id")):
                 rows = list(group)
@@ -166,7 +166,7 @@ class _Rows:
             for of_step in labels.values():
                 self._agreement.see(of_step)
 
-    def of_rollouts(self, session: Session) -> Iterator[SetRow]:
+    def of_rollouts(self, session: Session) -> Iterator[SetRow | None]:
         """Rows of the values that a run of rollouts found; a solution without any is not read."""
         for page in pages(session):
             found = _valued(session, page, self._selection, self._options)
@@ -177,17 +177,17 @@ class _Rows:
                 steps = _steps_of(said)
                 marks = self._find_marks(targets, said, steps)
                 rule = f"share of right ones among {most} rollouts"
-                yield from self._row(said, texts[said.problem_id], steps, marks, rule, "rollouts", [])
+                yield self._row(said, texts[said.problem_id], steps, marks, rule, "rollouts", [])
 
-    def _row_of_one(self, said: _Said, text: ProblemText) -> Iterator[SetRow]:
+    def _row_of_one(self, said: _Said, text: ProblemText) -> SetRow | None:
         self._counts.n_read += 1
         if not _judges(said):
             self._counts.dropped[said.refusal or str(said.finish_reason)] += 1
-            return
+            return None
         steps = _steps_of(said)
         outcome = None if said.finish_reason == "give_up" else said.outcome
         marks = self._marks_of_one(said.codes, len(steps), said.answer is not None, outcome)
-        yield from self._row(said, text, steps, marks, "labels of one", said.annotator_id, [said])
+        return self._row(said, text, steps, marks, "labels of one", said.annotator_id, [said])
 
     def _find_marks_of_one(
         self, codes: str | None, n_steps: int, has_answer: bool, outcome: bool | None
@@ -197,7 +197,7 @@ class _Rows:
 
     def _rows_of_solution(
         self, group: Sequence[_Said], text: ProblemText, decided: Mapping[int, Mapping[int, int]]
-    ) -> Iterator[SetRow]:
+    ) -> Iterator[SetRow | None]:
         """Rows of a solution where it matters what all its labellers say."""
         options = self._options
         by_reviewer: dict[int, int] = {}
@@ -211,7 +211,7 @@ class _Rows:
         if options.labellers == "each":
             for said in group:
                 if said not in judging:
-                    yield from self._row_of_one(said, text)
+                    yield self._row_of_one(said, text)
                     continue
                 self._counts.n_read += 1
                 if options.adjudicated == "only" and not by_reviewer:
@@ -224,7 +224,7 @@ class _Rows:
                         targets |= reviewed
                     steps = _steps_of(said)
                     marks = self._find_marks(targets, said, steps)
-                    yield from self._row(said, text, steps, marks, "labels of one", said.annotator_id, [said])
+                    yield self._row(said, text, steps, marks, "labels of one", said.annotator_id, [said])
             return
         self._counts.n_read += 1
         for said in group:
@@ -239,7 +239,7 @@ class _Rows:
         steps = _steps_of(together[-1])
         marks = self._find_marks(targets, together[-1], steps)
         rule = f"{options.labellers} of {len(voting)}" + (", after a reviewer" if by_reviewer else "")
-        yield from self._row(together[-1], text, steps, marks, rule, "together", together)
+        yield self._row(together[-1], text, steps, marks, rule, "together", together)
 
     def _find_marks(self, targets: Targets, said: _Said, steps: Sequence[str]) -> Marks | str:
         gave_up = said.finish_reason == "give_up" and self._options.labellers == "each"
@@ -255,19 +255,19 @@ class _Rows:
         rule: str,
         labeller: Any,
         by: Sequence[_Said],
-    ) -> Iterator[SetRow]:
+    ) -> SetRow | None:
         refusal = marks if isinstance(marks, str) else licence_refusal(self._selection, said.licence)
         if refusal is not None or isinstance(marks, str):
             self._counts.dropped[refusal or ""] += 1
-            return
+            return None
         completions = render_segments(steps[: marks.n_steps], said.answer if marks.has_answer else None)
         if not self._limits.takes(said.problem_id, labeller, *completions):
-            return
+            return None
         if len(by) == 1:
             annotation_ids, annotator_ids = [said.annotation_id], [said.annotator_id]
         else:
             annotation_ids, annotator_ids = [one.annotation_id for one in by], [one.annotator_id for one in by]
-        yield SetRow(
+        return SetRow(
             family=text.family,
             row={"prompt": text.statement, "completions": completions, "labels": list(marks.labels)},
             source=source_name(said),
