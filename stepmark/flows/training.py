@@ -109,8 +109,7 @@ def _train(index: int, job: TrainingJob) -> dict[str, Any]:
         data=job.data,
         model=job.model,
         out=job.out,
-        settings=TrainSettings(epochs=job.epochs, lr=job.lr, seed=job.seed, threads=1),
-        settings=TrainSettings(epochs=job.epochs, seed=job.seed, threads=1, **job.more),
+        settings=TrainSettings(epochs=job.epochs, lr=job.lr, seed=job.seed, threads=1, **job.more),
         resume=True,
         progress=on_progress,
     )

@@ -27,8 +27,6 @@ class Experiment:
     """Runs it into a folder of its own, which may hold what an interrupted run left."""
 
 
-
-
 EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment("self-verifying", 700, self_verifying.run),
     Experiment("active", 800, active.run),
