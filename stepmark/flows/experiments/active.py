@@ -532,7 +532,7 @@ def _findings(
     return Findings(
         title="Active labelling",
         aim=f"A rule needs {LIGHTMAN} times fewer labelled solutions than chance for the same AUC of steps.",
-        reached=f"{verdict}: the best rule here, {best_rule}, picked afterwards, needs {_times(plan, main[best_rule])} "
+        reached=f"{verdict}: the best rule, {best_rule}, picked afterwards, needs {_times(plan, main[best_rule])} "
         "times fewer.",
         paragraphs=(
             f"A pool of {len(pool)} solutions by the embedded model, {n_texts} of them distinct, the most that can "
