@@ -425,7 +425,7 @@ class _Active:
             for unit in ("solutions", "step labels")
         }  # fmt: skip
         self.draw(kept)
-        return _findings(plan, len(pool), kept, labels, makeup, efficiencies)
+        return _findings(plan, pool, kept, labels, makeup, efficiencies)
 
     def efficiency(
         self, kept: Mapping[SelectionRule, Floats], labels: Mapping[SelectionRule, Floats] | None, rule: SelectionRule
@@ -451,7 +451,7 @@ class _Active:
         n_seeds, _, n_problems = kept[rule].shape
         rng = np.random.default_rng(0)
         drawn = [
-            at(rng.integers(0, n_seeds, n_seeds), rng.integers(0, n_problems, n_problems))
+            at(rng.integers(0, n_seeds, (n_seeds,)), rng.integers(0, n_problems, (n_problems,)))
             for _ in range(self.plan.n_boot)
         ]
         tail = 100 * expanded_tail(0.95, n_problems)
@@ -490,12 +490,13 @@ def _curve(found: Floats) -> Floats:
 
 def _findings(
     plan: ActivePlan,
-    n_pool: int,
+    pool: Sequence[LabelledSolution],
     kept: Mapping[str, Mapping[SelectionRule, Floats]],
     labels: Mapping[SelectionRule, Floats],
     makeup: Mapping[SelectionRule, tuple[float, float]],
     efficiencies: Mapping[tuple[str, str], Mapping[SelectionRule, tuple[float, float, float]]],
 ) -> Findings:
+    n_texts = len({one.candidate.text_hash for one in pool})
     names = {"auc": "AUC of steps within problems", "best": f"best of {plan.n_test_samples}"}
     curves = tuple(
         Table(
@@ -531,10 +532,12 @@ def _findings(
     return Findings(
         title="Active labelling",
         aim=f"A rule needs {LIGHTMAN} times fewer labelled solutions than chance for the same AUC of steps.",
-        reached=f"{verdict}: the best rule, {best_rule}, needs {_times(plan, main[best_rule])} times fewer.",
+        reached=f"{verdict}: the best rule, {best_rule}, picked afterwards, needs {_times(plan, main[best_rule])} "
+        "times fewer.",
         paragraphs=(
-            f"A pool of {n_pool} solutions by the embedded model; the exact labels of a solution are revealed when "
-            f"it is selected, up to the first error, each wrong with a chance of {plan.noise:.0%}. The first "
+            f"A pool of {len(pool)} solutions by the embedded model, {n_texts} of them distinct, the most that can "
+            f"be labelled; the exact labels of a solution are revealed when it is selected, up to "
+            f"the first error, each wrong with a chance of {plan.noise:.0%}. The first "
             f"{plan.budgets[0]} solutions are drawn by chance and shared by all rules; from each budget to the next "
             "the PRM of the budget before selects as `stepmark queue rank` does, one solution of a problem at a "
             f"time, {plan.random_share:.0%} of them from the random stream. At each budget the PRM is trained of the "
