@@ -31,6 +31,7 @@ from trainer.evaluate.bootstrap import estimate, resampled_totals
 from trainer.evaluate.calibration import Judged, evaluate_calibration, fit
 from trainer.evaluate.measures import auc, best_of_n_rate, within_problem_auc
 from trainer.evaluate.pictures import COLOURS, new_figure, tidy
+from trainer.rows import Kind
 from trainer.score import RewardModel
 
 from .findings import Figure, Findings, Measured, Table
@@ -46,8 +47,8 @@ QUESTION = "\n\nWrite the critique and the verdict."
 class RewardModelsPlan:
     """How much is done."""
 
-    n_train_problems: int = 500
-    n_test_problems: int = 250
+    n_train_problems: int = 280
+    n_test_problems: int = 200
     n_train_samples: int = 8
     n_test_samples: int = 16
     n_seeds: int = 3
@@ -241,17 +242,9 @@ def _train(out: Path, plan: RewardModelsPlan) -> None:
     jobs = [
         TrainingJob(name, kind, data, str(MODEL), models / name, seed, plan.epochs)
         for seed in seeds
-        for kind, name, data in (
-            ("critique-rm", f"oracle-{seed}", sets),
-            ("critique-rm", f"own-{seed}", models / f"cloud-{seed}" / "own"),
-            ("bt", f"bt-{seed}", sets),
-            ("implicit-prm", f"implicit-{seed}", sets),
-            ("prm", f"prm-{seed}", sets),
-            ("orm", f"orm-{seed}", sets),
-            ("sft", f"judge-sft-{seed}", sets),
-        )
+        for kind, name, data in _single(seed, sets, models)
     ]
-    train_side_by_side(jobs, workers=plan.workers)  # type: ignore[arg-type]
+    train_side_by_side(jobs, workers=plan.workers)
     judges = [
         TrainingJob(
             f"judge-{seed}", "judge", sets, str(models / f"judge-sft-{seed}"), models / f"judge-{seed}", seed, 2,
@@ -260,6 +253,19 @@ def _train(out: Path, plan: RewardModelsPlan) -> None:
         for seed in seeds
     ]  # fmt: skip
     train_side_by_side(judges, workers=plan.workers)
+
+
+def _single(seed: int, sets: Path, models: Path) -> tuple[tuple[Kind, str, Path], ...]:
+    """The models of one stage: kind, name and set of each."""
+    return (
+        ("critique-rm", f"oracle-{seed}", sets),
+        ("critique-rm", f"own-{seed}", models / f"cloud-{seed}" / "own"),
+        ("bt", f"bt-{seed}", sets),
+        ("implicit-prm", f"implicit-{seed}", sets),
+        ("prm", f"prm-{seed}", sets),
+        ("orm", f"orm-{seed}", sets),
+        ("sft", f"judge-sft-{seed}", sets),
+    )
 
 
 def _scores(
@@ -361,7 +367,9 @@ def _evaluate(
         name: {n: _interval((rates[name] - rates[BT])[:, at].mean(axis=0)) for at, n in enumerate(sizes)}
         for name in MODELS
     }
+    on_off = rates["CLoud on-policy"] - rates["CLoud off-policy"]
     return {
+        "on_minus_off": _interval(on_off[:, -1].mean(axis=0)),
         "sizes": sizes,
         "rates": {name: rates[name].mean(axis=(0, 2)).tolist() for name in MODELS},
         "others": {
@@ -481,14 +489,15 @@ def _findings(plan: RewardModelsPlan, n_pairs: int, results: Mapping[str, Any], 
         columns += [f"best of {n}", "beside BT"]
     last = shown[-1]
     gain, low, high = results["differences"]["CLoud on-policy"][last]
+    lead, less, more = results["on_minus_off"]
     bt = results["rates"][BT][sizes.index(last)]
     return Findings(
         title="Kinds of reward model",
         aim="CLoud on-policy chooses better than Bradley-Terry on the same pairs, and better than off-policy.",
         reached=(
-            f"{'Reached' if low > 0 else 'Not shown'}; beside BT: {gain:+.3f} [{low:+.3f}, {high:+.3f}] at "
-            f"best of {last}. On-policy {results['rates']['CLoud on-policy'][sizes.index(last)]:.3f}, off-policy "
-            f"{results['rates']['CLoud off-policy'][sizes.index(last)]:.3f}."
+            f"{'Reached' if low > 0 and less > 0 else 'Not reached'}. At best of {last} CLoud on-policy stands at "
+            f"{gain:+.3f} [{low:+.3f}, {high:+.3f}] beside Bradley-Terry, and at {lead:+.3f} [{less:+.3f}, "
+            f"{more:+.3f}] beside off-policy."
         ),
         paragraphs=(
             f"Every model learnt from the same {n_pairs} pairs of a right and a wrong solution, one a problem, in "
