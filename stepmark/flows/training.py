@@ -26,8 +26,6 @@ class TrainingJob:
     out: Path
     seed: int
     epochs: int
-    lr: float | None = None
-    """Peak learning rate; None: by the model's size."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further settings by name, see `trainer.train.TrainSettings`."""
 
@@ -109,7 +107,7 @@ def _train(index: int, job: TrainingJob) -> dict[str, Any]:
         data=job.data,
         model=job.model,
         out=job.out,
-        settings=TrainSettings(epochs=job.epochs, lr=job.lr, seed=job.seed, threads=1, **job.more),
+        settings=TrainSettings(epochs=job.epochs, seed=job.seed, threads=1, **job.more),
         resume=True,
         progress=on_progress,
     )

@@ -228,7 +228,7 @@ class _Job:
         folder = self.out / "models" / name
         shuffled = random.Random(self.plan.seed).sample(list(rows), len(rows))
         self.write_set(name, "sft", [{"prompt": prompt, "completion": text} for prompt, text in shuffled])
-        job = TrainingJob(name, "sft", self.out / "sets" / name, str(base), folder, 0, 1, lr)
+        job = TrainingJob(name, "sft", self.out / "sets" / name, str(base), folder, 0, 1, {"lr": lr})
         with self.stages.measured(f"train {name}"), self.watch(f"train {name}") as progress:
             train_side_by_side([job], workers=1, progress=progress)
         return folder
