@@ -1,7 +1,7 @@
 """The guards of a loop (METHODS.md 8): what is measured each round, which bounds hold, and when the loop must stop.
 
 Pure arithmetic on what a loop has: its samples, the outcomes that a verifier found, labels and scores. `RULES` is the
-stop rule. It was fixed before any loop was measured by it; a loop may be given another one, and its rounds keep the
+stop rule. It was fixed before the experiment's loops were run; a loop may be given another one, and its rounds keep the
 bounds that were held against them.
 """
 
