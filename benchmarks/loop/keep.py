@@ -12,6 +12,10 @@ from stepmark.flows.experiments.findings import Findings
 from stepmark.flows.experiments.running import measured_rows, results_page
 
 ROOT = Path(__file__).resolve().parents[2]
+INTRODUCTION = (
+    "Experiments on the embedded model, two CPU cores. What was tried before, and changed after a first look, stands in\n"
+    "[the log](log.md); experiments that are missing here have not been run whole yet."
+)
 IMAGES = ROOT / "docs" / "images" / "results"
 
 
@@ -23,7 +27,7 @@ def main() -> None:
     for name, findings in found.items():
         for figure in findings.figures:
             shutil.copyfile(out / name / figure.file, IMAGES / figure.file)
-    page = results_page(found, images="images/results/")
+    page = results_page(found, images="images/results/").replace("# Results\n", f"# Results\n\n{INTRODUCTION}\n", 1)
     (ROOT / "docs" / "results.md").write_text(page, encoding="utf-8")
     rows = json.dumps(measured_rows(found), indent=2) + "\n"
     (ROOT / "benchmarks" / "results" / "loop.json").write_text(rows, encoding="utf-8")
