@@ -1,8 +1,8 @@
 """The guards of a loop (METHODS.md 8): what is measured each round, which bounds hold, and when the loop must stop.
 
 Pure arithmetic on what a loop has: its samples, the outcomes that a verifier found, labels and scores. `RULES` is the
-stop rule. It was fixed before the experiment's loops were run; a loop may be given another one, and its rounds keep the
-bounds that were held against them.
+stop rule. It was fixed before the experiment's loops were run; a loop may be given another one, and its rounds keep
+the bounds that were held against them.
 """
 
 from collections import Counter
