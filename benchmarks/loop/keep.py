@@ -14,7 +14,7 @@ from stepmark.flows.experiments.running import measured_rows, results_page
 ROOT = Path(__file__).resolve().parents[2]
 INTRODUCTION = (
     "Experiments on the embedded model, two CPU cores. What was tried before, and changed after a first look, is in\n"
-    "[the log](log.md); experiments that are missing here have not been run whole yet."
+    "[the log](log.md)."
 )
 IMAGES = ROOT / "docs" / "images" / "results"
 
