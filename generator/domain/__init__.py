@@ -16,6 +16,7 @@ from .problems import (
     family_of,
     parse_problem,
     part_of,
+    problem_record,
 )
 from .teacher import MISREADING_RATES, TaughtSolution, teach, teach_misread, teach_with_misreadings
 from .wordings import Kind
@@ -39,6 +40,7 @@ __all__ = [
     "family_of",
     "parse_problem",
     "part_of",
+    "problem_record",
     "read_step",
     "teach",
     "teach_misread",

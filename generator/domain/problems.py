@@ -15,6 +15,7 @@ from functools import cache, cached_property
 from typing import Literal
 
 from stepmark.errors import JobError
+from stepmark.records import ProblemRecord
 
 from .wordings import EVENTS, NAMES, OPENINGS, QUESTIONS, THINGS, Kind, fill
 
@@ -116,6 +117,18 @@ class DomainProblem:
     def family(self) -> str:
         """The text with its numbers masked; a problem and its variants share it."""
         return family_of(self.statement)
+
+
+def problem_record(problem: DomainProblem, source: str, index: int) -> ProblemRecord:
+    """The problem as a database stores it, with its answer and right chain, under its index in the source."""
+    return ProblemRecord(
+        statement=problem.statement,
+        source=source,
+        source_key=str(index),
+        reference_answer=problem.answer,
+        reference_solution="\n".join(problem.steps),
+        licence="Apache-2.0",
+    )
 
 
 def family_of(statement: str) -> str:

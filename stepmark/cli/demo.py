@@ -1,20 +1,16 @@
 """`stepmark demo`: one turn of the loop on embedded defaults."""
 
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stepmark.errors import SettingsError
-from stepmark.progress import Progress
 
 from .options import Json
 from .output import print_json
-from .progress import progress_bar
+from .progress import stages_of
 
 
 def demo(
@@ -40,7 +36,7 @@ def demo(
     from stepmark.flows.demo import DemoPlan, run_demo
     from stepmark.flows.report import summary
 
-    report = run_demo(out, DemoPlan(n_seeds=seeds), watch=_watch)
+    report = run_demo(out, DemoPlan(n_seeds=seeds), watch=stages_of("demo"))
     if json:
         print_json(report)
         return
@@ -53,19 +49,10 @@ def demo(
 def _full(out: Path, only: Sequence[str], *, as_json: bool) -> None:
     from stepmark.flows.experiments.running import run_experiments
 
-    found = run_experiments(out, only=only, watch=_watch)
+    found = run_experiments(out, only=only, watch=stages_of("demo"))
     if as_json:
         print_json({name: findings.as_json() for name, findings in found.items()})
         return
     for name, findings in found.items():
         print(f"{name}: {findings.reached}")
     print(f"Read {out / 'results.md'}")
-
-
-@contextmanager
-def _watch(stage: str) -> Iterator[Progress]:
-    started = time.perf_counter()
-    with progress_bar(stage) as show:
-        yield show
-    if not sys.stderr.isatty():
-        print(f"demo: {stage}, {time.perf_counter() - started:.1f} s", file=sys.stderr)

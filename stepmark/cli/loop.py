@@ -1,20 +1,15 @@
 """`stepmark loop`: rounds of the whole loop, and what they came to."""
 
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from stepmark.errors import InputError, SettingsError
-from stepmark.progress import Progress
 
 from .options import Db, Json, database_url
 from .output import fields_of, print_json
-from .progress import progress_bar
+from .progress import stages_of
 
 if TYPE_CHECKING:
     from db.rounds import RoundState
@@ -100,10 +95,11 @@ def loop(
         out.mkdir(parents=True, exist_ok=True)
         url = db or f"sqlite:///{out / 'stepmark.db'}"
     database = open_database(url, create=source is None)
+    watch = stages_of("loop")
     if source is None:
-        with _watch("embedded problems"):
+        with watch("embedded problems"):
             prepare_embedded(database, EmbeddedProblems())
-    report = run_loop(database, plan, out=out, n_rounds=rounds, workers=workers, does_stop=not go_on, watch=_watch)
+    report = run_loop(database, plan, out=out, n_rounds=rounds, workers=workers, does_stop=not go_on, watch=watch)
     if json:
         print_json(fields_of(report))
     else:
@@ -178,12 +174,3 @@ def _print_round(one: "RoundState") -> None:
         print(f"  {stage}: read {counts['read']}, kept {counts['kept']}" + (f" ({dropped})" if dropped else ""))
     if one.stop_reason:
         print(f"  stop: {one.stop_reason}")
-
-
-@contextmanager
-def _watch(stage: str) -> Iterator[Progress]:
-    started = time.perf_counter()
-    with progress_bar(stage) as show_:
-        yield show_
-    if not sys.stderr.isatty():
-        print(f"loop: {stage}, {time.perf_counter() - started:.1f} s", file=sys.stderr)

@@ -1,7 +1,9 @@
 """A progress bar on stderr: done, rate and time left."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from stepmark.progress import Progress
 
@@ -48,3 +50,17 @@ def progress_bar(title: str, *, in_bytes: bool = False) -> Iterator[Progress]:
             bar.update(task, completed=done, total=total, note=note)
 
         yield show
+
+
+def stages_of(command: str) -> Callable[[str], AbstractContextManager[Progress]]:
+    """How a command shows the stages of a longer job: a bar for each, and where stderr is no terminal a line."""
+
+    @contextmanager
+    def watch(stage: str) -> Iterator[Progress]:
+        started = time.perf_counter()
+        with progress_bar(stage) as show:
+            yield show
+        if not sys.stderr.isatty():
+            print(f"{command}: {stage}, {time.perf_counter() - started:.1f} s", file=sys.stderr)
+
+    return watch

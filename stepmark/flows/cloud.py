@@ -4,6 +4,7 @@ Ankner et al. 2024 (2408.11791): one, the model learns the critiques of the set;
 reward and critiques are learnt together. Off-policy leaves out stage two, for comparison.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -124,12 +125,7 @@ def _write_own(job: CloudJob) -> None:
     if (job.out / "own").exists():
         return
     partial = job.out / "own.partial"
-    if partial.exists():
-        for file in partial.rglob("*.jsonl"):
-            file.unlink()
-        for folder in (partial / "cloud", partial):
-            if folder.exists():
-                folder.rmdir()
+    shutil.rmtree(partial, ignore_errors=True)
     critic = job.out / "critic"
     write = continue_with(critic, temperature=job.temperature, max_tokens=job.max_tokens, seed=job.seed)
     write_critiques(job.data, partial, tokenizer=load_tokenizer(str(critic)), write=write)

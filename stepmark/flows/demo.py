@@ -6,7 +6,6 @@ goes on where it stopped. Recipe and seeds were fixed before the test problems w
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -30,21 +29,20 @@ from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.prm_rows import PrmOptions, prm_set
 from exports.queries.selection import Selection
 from exports.queries.sources import FORMATS
-from generator.domain import DomainProblem, draw_problems
+from generator.domain import draw_problems, problem_record
 from generator.engines.transformers import TransformersEngine
 from generator.solutions import generate_solutions
 from stepmark.engine import Sampling
-from stepmark.errors import JobError, SettingsError
+from stepmark.errors import SettingsError
 from stepmark.progress import Progress
 from stepmark.prompts import read_prompt
-from stepmark.records import ProblemRecord
 from trainer.rows import Kind
 
 from .best_of_n import evaluate_best_of_n
 from .labels import label_by_checker
 from .report import write_report
 from .scores import score_solutions
-from .stages import StageCounts, Stages
+from .stages import StageCounts, Stages, claim_folder, require_done
 from .training import TrainingJob, train_side_by_side
 from .verify import verify_solutions
 
@@ -106,20 +104,20 @@ def run_demo(out: Path, plan: DemoPlan, *, watch: Watch) -> dict[str, Any]:
         database.dispose()
 
 
+def model_hash() -> str:
+    """Names the embedded model by its weights."""
+    return hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest()
+
+
 def _claim_folder(out: Path, plan: DemoPlan) -> None:
     """Notes what the folder's demo is, or makes sure that it is this one; more seeds may be added to it."""
-    weights = hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest()
-    this = {**dataclasses.asdict(plan), "model_sha256": weights}
+    this = {**dataclasses.asdict(plan), "model_sha256": model_hash()}
     for name in ("n_seeds", "workers"):
         del this[name]
     note = out / "plan.json"
-    if note.exists():
-        if json.loads(note.read_text(encoding="utf-8")) != this:
-            raise SettingsError(f"{out} holds a demo of another plan or model; remove it, or give another --out")
-    elif any(out.iterdir()):
+    if not note.exists() and any(out.iterdir()):
         raise SettingsError(f"{out} is not empty and holds no demo; give another --out")
-    else:
-        note.write_text(json.dumps(this, indent=2) + "\n", encoding="utf-8")
+    claim_folder(note, this, job="a demo")
 
 
 @dataclass(slots=True)
@@ -187,7 +185,7 @@ class _Demo:
             test = draw_problems(plan.n_test_problems, plan.test_seed, part="reserved", exclude_families=families)
             with writing(self.database) as session:
                 for source, problems in ((TRAIN, train), (TEST, test)):
-                    add_problems(session, [_record(source, i, problem) for i, problem in enumerate(problems)])
+                    add_problems(session, [problem_record(problem, source, i) for i, problem in enumerate(problems)])
 
     def generate(self) -> None:
         sampling = Sampling(temperature=self.plan.temperature, max_tokens=self.plan.max_tokens)
@@ -204,10 +202,7 @@ class _Demo:
                         selection=ProblemSelection(source=source),
                         on_progress=lambda r: progress(r.n_stored_before + r.n_stored, r.n_wanted),
                     )
-                    if report.status == "stopped":
-                        raise KeyboardInterrupt
-                    if report.status != "done":
-                        raise JobError(f"sampling {source} {report.status}: {report.message}. Run the demo again.")
+                    require_done(report, f"sampling {source}", then="Run the demo again.")
                     kept = report.n_stored_before + report.n_stored
                     self.count(f"generate {source}", report.n_wanted, kept, report.failures)
             finally:
@@ -280,14 +275,3 @@ class _Demo:
         before = self.stages.counts.get(name, StageCounts(0, 0))
         summed = Counter(before.dropped) + Counter(dropped)
         self.stages.counts[name] = StageCounts(before.read + read, before.kept + kept, summed)
-
-
-def _record(source: str, index: int, problem: DomainProblem) -> ProblemRecord:
-    return ProblemRecord(
-        statement=problem.statement,
-        source=source,
-        source_key=str(index),
-        reference_answer=problem.answer,
-        reference_solution="\n".join(problem.steps),
-        licence="Apache-2.0",
-    )

@@ -1,6 +1,5 @@
 """Problems of the embedded domain for a loop: to learn from, to measure on, and a fixed labelled set."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -10,16 +9,15 @@ from db.models import Solution
 from db.problems import add_problems
 from db.runs import ProblemSelection
 from db.selection import solution_in_source
-from generator.domain import DomainProblem, draw_problems
+from generator.domain import draw_problems, problem_record
 from generator.engines.transformers import TransformersEngine
 from generator.solutions import generate_solutions
 from stepmark.engine import Sampling
-from stepmark.errors import JobError
 from stepmark.prompts import read_prompt
-from stepmark.records import ProblemRecord
 
 from .demo import MODEL
 from .round_labels import SIMULATED, label_by_domain
+from .stages import require_done
 
 LEARN, MEASURE, FIXED = "loop/learn", "loop/measure", "loop/fixed"
 """Sources of the drawn problems; no family stands in two of them, and the model was trained on none."""
@@ -50,7 +48,8 @@ def prepare_embedded(database: sa.Engine, plan: EmbeddedProblems) -> None:
     for at, (source, n) in enumerate(((LEARN, plan.n_learn), (MEASURE, plan.n_measure), (FIXED, plan.n_fixed))):
         problems = draw_problems(n, plan.seed + at, part="reserved", exclude_families=taken)
         taken |= {problem.family for problem in problems}
-        _add(database, source, problems)
+        with writing(database) as session:
+            add_problems(session, [problem_record(problem, source, i) for i, problem in enumerate(problems)])
     engine = TransformersEngine(str(MODEL), threads=1)
     try:
         report = generate_solutions(
@@ -63,26 +62,7 @@ def prepare_embedded(database: sa.Engine, plan: EmbeddedProblems) -> None:
         )
     finally:
         engine.close()
-    if report.status == "stopped":
-        raise KeyboardInterrupt
-    if report.status != "done":
-        raise JobError(f"sampling the fixed set {report.status}: {report.message}. Run it again.")
+    require_done(report, "sampling the fixed set", then="Run it again.")
     with reading(database) as session:
         ids = session.scalars(sa.select(Solution.solution_id).where(solution_in_source(FIXED))).all()
     label_by_domain(database, ids, noise=plan.noise, seed=plan.seed, annotator=SIMULATED)
-
-
-def _add(database: sa.Engine, source: str, problems: Sequence[DomainProblem]) -> None:
-    records = [
-        ProblemRecord(
-            statement=problem.statement,
-            source=source,
-            source_key=str(index),
-            reference_answer=problem.answer,
-            reference_solution="\n".join(problem.steps),
-            licence="Apache-2.0",
-        )
-        for index, problem in enumerate(problems)
-    ]
-    with writing(database) as session:
-        add_problems(session, records)

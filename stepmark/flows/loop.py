@@ -39,6 +39,7 @@ from stepmark.guards import (
 )
 from stepmark.progress import Progress
 from stepmark.prompts import Prompt, read_prompt
+from stepmark.selection import predicted_first_error
 
 from .demo import Watch
 from .round_labels import (
@@ -51,9 +52,17 @@ from .round_labels import (
     label_by_people,
     label_by_round_rollouts,
 )
-from .round_rows import ChosenRows, LearnFrom, Selected, choose_rows, only_solutions, select_to_label, sft_rows_of
+from .round_rows import (
+    ChosenRows,
+    ChosenToLabel,
+    LearnFrom,
+    choose_rows,
+    only_solutions,
+    select_to_label,
+    sft_rows_of,
+)
 from .scores import score_solutions
-from .stages import StageCounts
+from .stages import StageCounts, require_done
 from .training import TrainingJob, train_side_by_side
 from .verify import verify_solutions
 
@@ -254,10 +263,8 @@ class _Round:
                 )
             finally:
                 engine.close()
-        if report.status == "stopped":
-            raise KeyboardInterrupt
-        if report.status != "done" or report.run_id is None:
-            raise JobError(f"sampling {source} {report.status}: {report.message}. Run the loop again.")
+        require_done(report, f"sampling {source}", then="Run the loop again.")
+        assert report.run_id is not None, "a run that is done has an id"
         if not report.n_wanted:
             raise InputError(f"there are no problems of sources like {source!r}; import some first")
         kept = report.n_stored_before + report.n_stored
@@ -294,7 +301,7 @@ class _Round:
             )
         return samples
 
-    def label(self, policy: str, samples: Sequence[RunSample], selected: Sequence[Selected]) -> RoundLabels:
+    def label(self, policy: str, samples: Sequence[RunSample], selected: Sequence[ChosenToLabel]) -> RoundLabels:
         plan = self.plan
         ids = [solution_id for one in selected for solution_id in one.solution_ids]
         with self.stage("label") as progress:
@@ -381,7 +388,7 @@ class _Round:
         """What a model solves of the problems to measure on, how much its solutions differ; and the run's id."""
         run_id = self.sample(policy, self.plan.eval_source, self.plan.n_eval_samples, f"measure {whose}")
         samples = run_samples(self.database, run_id)
-        groups = guards.by_problem(_sampled(samples)).values()
+        groups = guards.by_problem(as_sampled(samples)).values()
         found = [measure_problem(group, self.plan.n_eval_samples) for group in groups]
         n = len(found)
         if not n:
@@ -413,15 +420,14 @@ class _Round:
         verdicts = []
         if plan.fixed_source is not None:
             judged = judged_and_scored(self.database, self.reward_model, source=plan.fixed_source)
-            # The PRM's verdict: fail where it holds a step for wrong rather than right.
-            verdicts = [(first is None) == (min(steps) >= 0.5) for _, first, steps in judged]
+            verdicts = [(first is None) == (predicted_first_error(steps) is None) for _, first, steps in judged]
         outcome_of = {sample.solution_id: sample.outcome for sample in samples}
         values: dict[str, float | None] = {
             guards.VERIFIED: guards.share_of(rule == "verified" for rule in chosen.rule_of.values()),
-            guards.USABLE: guards.share_usable(_sampled(samples)),
+            guards.USABLE: guards.share_usable(as_sampled(samples)),
             guards.PASS_1: metrics[guards.PASS_1],
             guards.PASS_K: metrics[f"pass@{k}"],
-            **spread_of_wrong(_sampled(samples)),
+            **spread_of_wrong(as_sampled(samples)),
             guards.VERDICTS: guards.share_of(verdicts),
             guards.GAP: guards.gap_within(
                 (one.problem_id, one.outcome, one.score)
@@ -444,7 +450,7 @@ class _Round:
         metrics: dict[str, float],
         values: dict[str, float | None],
         start: Mapping[str, float],
-        selected: Sequence[Selected],
+        selected: Sequence[ChosenToLabel],
     ) -> None:
         """Holds the guards against their bounds, and stores the round."""
         first = self.done[0].metrics if self.done else {f"{name} before": value for name, value in start.items()}
@@ -468,7 +474,8 @@ class _Round:
         )
 
 
-def _sampled(samples: Sequence[RunSample]) -> list[Sampled]:
+def as_sampled(samples: Sequence[RunSample]) -> list[Sampled]:
+    """A run's samples as guards see them."""
     return [Sampled(one.problem_id, one.answer, one.outcome, one.steps) for one in samples]
 
 

@@ -22,13 +22,13 @@ from generator.rollouts import RolloutsTask
 from stepmark.answers import AnswerVerifier
 from stepmark.answers.key import answer_key
 from stepmark.engine import Engine, Sampling
-from stepmark.errors import JobError
 from stepmark.progress import Progress, silent
 from stepmark.prompts import Prompt
 from stepmark.records import AnnotationRecord
 
 from .rollout_labels import label_by_rollouts
-from .round_rows import Selected
+from .round_rows import ChosenToLabel
+from .stages import require_done
 
 Labeller = Literal["people", "simulated", "checker", "rollouts", "majority"]
 """`people`: tasks in the queue, and the loop waits for them; `simulated`: the embedded domain's checker with a share
@@ -61,7 +61,7 @@ class RoundLabels:
         return () if self.annotators else ("person",)
 
 
-def label_by_people(database: sa.Engine, selected: Sequence[Selected], *, loop: str, number: int) -> RoundLabels:
+def label_by_people(database: sa.Engine, selected: Sequence[ChosenToLabel], *, loop: str, number: int) -> RoundLabels:
     """Puts the solutions into the queue, those of the first rule first, and takes what people have said so far."""
     ids = [solution_id for one in selected for solution_id in one.solution_ids]
     labels = RoundLabels(n_read=len(ids))
@@ -168,10 +168,8 @@ def label_by_round_rollouts(
             on_progress=lambda r: progress(r.n_items_over, r.n_items),
             round_id=round_id,
         )
-    if report.status == "stopped":
-        raise KeyboardInterrupt
-    if report.status != "done" or report.run_id is None:
-        raise JobError(f"the rollouts {report.status}: {report.message}. Run the loop again.")
+    require_done(report, "the rollouts", then="Run the loop again.")
+    assert report.run_id is not None, "a run that is done has an id"
     found = label_by_rollouts(database, run_id=report.run_id)
     first = first_errors(database, None, annotators=(found.annotator,))
     return RoundLabels((found.annotator,), first, found.n_read, found.dropped)

@@ -126,7 +126,7 @@ def only_solutions(wanted: TrainingSet, solution_ids: frozenset[int]) -> Trainin
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class ChosenToLabel:
     """Solutions chosen to be labelled, by one rule."""
 
     reason: str
@@ -141,7 +141,7 @@ class Selected:
         }
 
 
-def select_to_label(samples: Sequence[RunSample], *, n: int, random_share: float, seed: int) -> list[Selected]:
+def select_to_label(samples: Sequence[RunSample], *, n: int, random_share: float, seed: int) -> list[ChosenToLabel]:
     """Chooses solutions to label: convincing wrong ones by score, and a random stream beside them.
 
     Lightman et al. 2023, section 2.4: four fifths of the labels go where a reward model likes a wrong solution best;
@@ -165,5 +165,5 @@ def select_to_label(samples: Sequence[RunSample], *, n: int, random_share: float
     convincing = [sample.solution_id for sample in scored[:n_convincing]]
     rest = sorted({sample.solution_id for sample in unique} - set(convincing))
     drawn = random.Random(f"{seed} labels").sample(rest, min(len(rest), n - n_convincing))
-    found = [Selected("convincing wrong", tuple(convincing)), Selected("random", tuple(drawn))]
+    found = [ChosenToLabel("convincing wrong", tuple(convincing)), ChosenToLabel("random", tuple(drawn))]
     return [one for one in found if one.solution_ids]

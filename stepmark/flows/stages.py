@@ -1,4 +1,4 @@
-"""The stages of a longer job: what each cost, and what it read, kept and dropped."""
+"""The stages of a longer job: what each cost, what it read, kept and dropped, and how it goes on in its folder."""
 
 import json
 import resource
@@ -7,6 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+from generator.asking import Report
+from stepmark.errors import JobError, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,14 @@ class Stages:
 
     @contextmanager
     def measured(self, name: str) -> Iterator[None]:
-        """Measures what runs inside the block, also when it is interrupted."""
+        """Measures what runs inside the block, also when it is interrupted; blocks of one name add up."""
         wall, cpu = time.perf_counter(), _cpu_s()
         try:
             yield
         finally:
-            self.costs[name] = StageCost(round(time.perf_counter() - wall, 2), round(_cpu_s() - cpu, 2))
+            before = self.costs.get(name, StageCost(0.0, 0.0))
+            wall, cpu = time.perf_counter() - wall, _cpu_s() - cpu
+            self.costs[name] = StageCost(round(before.wall_s + wall, 2), round(before.cpu_s + cpu, 2))
 
     def joined_with(self, note: Path) -> "Stages":
         """Joins these stages with those of earlier runs of the same job, kept in `note`, and keeps the sum there.
@@ -70,6 +76,41 @@ class Stages:
         }
         note.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
         return joined
+
+
+def claim_folder(note: Path, this: Mapping[str, Any], *, job: str) -> None:
+    """Notes what the job in the note's folder is, or makes sure that it is this one.
+
+    Args:
+        note: The file; written where it is not there yet.
+        this: What tells the job from others, as JSON takes it.
+        job: What the job is called, with its article.
+
+    Raises:
+        SettingsError: The folder holds another one.
+    """
+    if not note.exists():
+        note.write_text(json.dumps(this, indent=2) + "\n", encoding="utf-8")
+    elif json.loads(note.read_text(encoding="utf-8")) != json.loads(json.dumps(this)):
+        raise SettingsError(f"{note.parent} holds {job} of another plan or model; remove it, or give another --out")
+
+
+def require_done(report: Report, doing: str, *, then: str) -> None:
+    """Makes sure that a run of the generator got to its end.
+
+    Args:
+        report: What it did.
+        doing: What it was to do, such as `sampling the fixed set`.
+        then: What to do where it did not.
+
+    Raises:
+        KeyboardInterrupt: It was stopped by Ctrl-C.
+        JobError: It ended before.
+    """
+    if report.status == "stopped":
+        raise KeyboardInterrupt
+    if report.status != "done":
+        raise JobError(f"{doing} {report.status}: {report.message}. {then}")
 
 
 def _cpu_s() -> float:

@@ -23,6 +23,8 @@ from db.connect import open_database, reading, writing
 from db.models import Annotation, Claim, Problem, ProblemSource, Solution, StepLabel, Task
 from db.tasks import add_tasks
 
+from .stage import Stage, watched
+
 ROOT = Path(__file__).parents[2]
 
 expect.set_options(timeout=20_000)  # of a machine with other work; what comes soon is not waited for
@@ -234,6 +236,20 @@ def watching(browser: Browser) -> Iterator[Callable[..., Watched]]:
         return watched
 
     yield open_page
-    for context, watched in opened:
+    for context, one in opened:
         context.close()
-        assert watched.complaints == []
+        assert one.complaints == []
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    """The surface alone, on a server of its own."""
+    found = Stage()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def page(browser: Browser, stage: Stage) -> Iterator[Page]:
+    """A page for the surface alone, on which nothing may go wrong."""
+    yield from watched(browser, stage)

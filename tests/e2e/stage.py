@@ -6,11 +6,12 @@ the surface sends is kept on the page (`sent`), and answered as the server would
 
 import json
 import threading
+from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from annotator.assets import COMPONENT, find_katex, style_sheet
 
@@ -100,3 +101,17 @@ def submissions(page: Page) -> list[dict[str, Any]]:
     """What was submitted, in order."""
     found: list[dict[str, Any]] = json.loads(page.evaluate("JSON.stringify(window.submissions)"))
     return found
+
+
+def watched(browser: Browser, stage: Stage, **options: Any) -> Iterator[Page]:
+    """A page of its own storage, on which nothing may go wrong and no other host may be asked for anything."""
+    complaints: list[str] = []
+    context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
+    page = context.new_page()
+    page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+    page.on("request", lambda request: request.url.startswith(stage.address) or complaints.append(request.url))
+    yield page
+    context.close()
+    assert complaints == []

@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from db.connect import open_database, writing
 from db.models import Problem, Solution
@@ -21,7 +20,7 @@ from stepmark.flows.verdicts import verify_verdicts
 from tests.scripted_engine import ScriptedEngine
 
 from .stage import Stage
-from .test_surface import press, task, watched
+from .test_surface import press, task
 
 HATS = "Paul has {} hats. He loses {} hats. He gives away half of the hats. How many hats are there now?"
 STEPS = ["11 - 7 = 4", "4 - 2 = 2"]
@@ -29,18 +28,6 @@ STEPS = ["11 - 7 = 4", "4 - 2 = 2"]
 CHAIN = "Step 1: 15 - 5 = 10\nStep 2: 10 - 2 = 8\nAnswer: 8\n"
 CAUGHT = CHAIN + "First error: step 2\nVerdict: fail"
 FOOLED = CHAIN + "First error: none\nVerdict: pass"
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    found = Stage()
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def page(browser: Browser, stage: Stage) -> Iterator[Page]:
-    yield from watched(browser, stage)
 
 
 def evidence_after(tmp_path: Path, words: str) -> dict[str, Any]:

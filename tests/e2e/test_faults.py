@@ -2,16 +2,15 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from .conftest import Item, Lab
 from .stage import Stage, submissions
 from .test_labelling import labels_on, press
-from .test_surface import STEPS, task, watched
+from .test_surface import STEPS, task
 
 WORDS = Item("Which of these are true?", None, ("Water is wet.", "Ice is warm.", "Steam is solid."), None)
 MORE = Item("And of these?", None, ("Snow is white.", "Soot is black."), None)
@@ -24,18 +23,6 @@ const now = Date.now.bind(Date);
 Date.now = () => now() + window.skew;
 """
 """A clock that can be set; intervals are of another clock, which cannot."""
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    found = Stage()
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def page(browser: Browser, stage: Stage) -> Iterator[Page]:
-    yield from watched(browser, stage)
 
 
 def test_answers_given_offline_arrive_once_the_network_is_back_though_the_clock_was_set_back(

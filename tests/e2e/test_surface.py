@@ -1,12 +1,11 @@
 """The surface by itself, in a real browser: each kind of task from its keys to what is sent, and how it looks."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from .stage import Stage, submissions
+from .stage import Stage, submissions, watched
 
 STATEMENT = (
     "Ducks lay 16 eggs a day. She eats 3 and bakes with 4. She sells the rest for $2 each. What does she make a day?"
@@ -134,32 +133,6 @@ ALTERNATIVES = task(
         {"alternative_id": 12, "text": "Eggs are oval.", "is_answer": False},
     ],
 )
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    found = Stage()
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def page(browser: Browser, stage: Stage) -> Iterator[Page]:
-    yield from watched(browser, stage)
-
-
-def watched(browser: Browser, stage: Stage, **options: Any) -> Iterator[Page]:
-    """A page of its own storage, on which nothing may go wrong and no other host may be asked for anything."""
-    complaints: list[str] = []
-    context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
-    page = context.new_page()
-    page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-    page.on("request", lambda request: request.url.startswith(stage.address) or complaints.append(request.url))
-    yield page
-    context.close()
-    assert complaints == []
 
 
 def press(page: Page, *keys: str) -> None:

@@ -2,8 +2,6 @@
 
 import datetime as dt
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from annotator.views.reading_page import plain
 from annotator.workplace import Workplace, open_workplace
 from db.annotators import find_or_create_annotator
-from db.connect import open_database, reading, writing
+from db.connect import reading, writing
 from db.known_tasks import Known, add_known_tasks
 from db.models import (
     Adjudication,
@@ -45,20 +43,9 @@ pytestmark = pytest.mark.usefixtures("main_module_is_kept")
 
 
 @pytest.fixture
-def empty(tmp_path: Path, sqlite_template: Path) -> Iterator[Workplace]:
-    path = tmp_path / "stepmark.db"
-    shutil.copyfile(sqlite_template, path)
-    engine = open_database(f"sqlite:///{path}")
-    found = Workplace(engine, find_or_create_annotator(engine, "annotator-1"), "annotator-1", None)
-    open_workplace(found)
-    yield found
-    engine.dispose()
-
-
-@pytest.fixture
-def filled(empty: Workplace) -> Workplace:
+def filled(workplace: Workplace) -> Workplace:
     """Two people differ on the second step of one task; a gold task, a critique, a score and a note are there."""
-    engine = empty.engine
+    engine = workplace.engine
     other = find_or_create_annotator(engine, "annotator-2")
     project_id = create_project(engine, "pilot", n_wanted=2)
     with writing(engine) as session:
@@ -84,7 +71,7 @@ def filled(empty: Workplace) -> Workplace:
         session.add(Critique(solution_id=1, problem_id=1, kind="judge", critic=NASTY, text=NASTY, verdict="fail"))
         session.add(Score(solution_id=1, reward_model="prm-1", kind="prm", value=0.5, step_values=[0.9, 0.2]))
         session.flush()
-        for number, (annotator_id, label) in enumerate(((empty.annotator_id, 1), (other, -1))):
+        for number, (annotator_id, label) in enumerate(((workplace.annotator_id, 1), (other, -1))):
             row = Annotation(
                 submission_id=str(number),
                 kind="steps",
@@ -105,8 +92,8 @@ def filled(empty: Workplace) -> Workplace:
                 for index, one in enumerate((1, label))
             )
     add_known_tasks(engine, project_id, [Known(3, {"labels": [1, 1]})])
-    write_note(engine, kind="message", to_id=empty.annotator_id, author_id=other, text=NASTY)
-    return empty
+    write_note(engine, kind="message", to_id=workplace.annotator_id, author_id=other, text=NASTY)
+    return workplace
 
 
 @pytest.fixture
@@ -154,7 +141,7 @@ def shown(page: str, **state: object) -> AppTest:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_stands_on_an_empty_database(empty: Workplace, page: str) -> None:
+def test_every_page_stands_on_an_empty_database(workplace: Workplace, page: str) -> None:
     assert shown(page).title[0].value
 
 
@@ -216,13 +203,13 @@ def test_pages_of_leads_are_closed_to_annotators(filled: Workplace, page: str) -
     assert not found.dataframe
 
 
-def test_a_project_is_made_and_changed_on_its_page(empty: Workplace) -> None:
+def test_a_project_is_made_and_changed_on_its_page(workplace: Workplace) -> None:
     page = shown("projects")
     page.text_input[0].input("pilot")
     next(one for one in page.button if one.label == "Make the project").click().run()
     assert list(page.exception) == []
     assert page.success[0].value == "Project pilot is there\\. Fill its queue next\\."
-    assert get_project(empty.engine, "pilot").kind == "steps"
+    assert get_project(workplace.engine, "pilot").kind == "steps"
     page = shown("projects", project_part="Settings")
     next(one for one in page.number_input if one.label == "Gold, share of tasks").set_value(0.2)
     next(one for one in page.text_input if one.label == "Mix of rules, as JSON").input("{")
@@ -230,8 +217,8 @@ def test_a_project_is_made_and_changed_on_its_page(empty: Workplace) -> None:
     assert page.error[0].value.startswith("mix '\\{' is not JSON")
     next(one for one in page.text_input if one.label == "Mix of rules, as JSON").input('{"random": 1.0}')
     next(one for one in page.button if one.label == "Save").click().run()
-    assert get_project(empty.engine, "pilot").settings.gold_share == 0.2
-    assert get_project(empty.engine, "pilot").settings.mix == {"random": 1.0}
+    assert get_project(workplace.engine, "pilot").settings.gold_share == 0.2
+    assert get_project(workplace.engine, "pilot").settings.mix == {"random": 1.0}
 
 
 def test_the_queue_is_filled_by_rule_from_the_page(filled: Workplace) -> None:
@@ -273,7 +260,7 @@ def test_notes_are_read_on_the_progress_page_and_sent_back_ones_stay(filled: Wor
     ]
 
 
-def test_a_file_is_imported_and_a_set_exported_from_the_page(empty: Workplace, tmp_path: Path) -> None:
+def test_a_file_is_imported_and_a_set_exported_from_the_page(workplace: Workplace, tmp_path: Path) -> None:
     page = shown("data")
     next(one for one in page.selectbox if one.label == "Format").set_value("processbench")
     path = ROOT / "examples/data/processbench/gsm8k.json"
@@ -290,7 +277,7 @@ def test_a_file_is_imported_and_a_set_exported_from_the_page(empty: Workplace, t
 
 
 def test_a_set_is_imported_from_the_hub_and_what_was_left_out_is_shown_by_reason(
-    empty: Workplace, tmp_path: Path
+    workplace: Workplace, tmp_path: Path
 ) -> None:
     (tmp_path / "gsm" / "data").mkdir(parents=True)
     rows = [{"question": "What is 9 + 7?", "answer": "9 + 7 = 16\n#### 16"}, {"question": "", "answer": "x"}]
@@ -313,12 +300,12 @@ def test_a_set_is_imported_from_the_hub_and_what_was_left_out_is_shown_by_reason
 
 
 @pytest.mark.parametrize("config", ["critique", "critique_preference", "cloud", "sft", "rl"])
-def test_every_further_set_is_exported_from_the_page(empty: Workplace, tmp_path: Path, config: str) -> None:
+def test_every_further_set_is_exported_from_the_page(workplace: Workplace, tmp_path: Path, config: str) -> None:
     from tests.small_database import fill
 
-    with writing(empty.engine) as session:
+    with writing(workplace.engine) as session:
         session.execute(sa.delete(Annotator))
-    fill(empty.engine)
+    fill(workplace.engine)
     page = shown("data", data_part="Export")
     next(one for one in page.selectbox if one.label == "Set").set_value(config)
     next(one for one in page.text_input if one.label == "Folder on the server").input(str(tmp_path / "sets"))

@@ -1,32 +1,16 @@
 """The page of rounds in Streamlit's AppTest: curves, guards in words, what was chosen with links, what stopped it."""
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from annotator.workplace import Workplace, open_workplace
-from db.annotators import find_or_create_annotator
-from db.connect import open_database, writing
+from db.connect import writing
 from db.models import Problem, Solution
 from db.rounds import finish_round, start_round
 
 NASTY = "**bold** <img src=x onerror=alert(1)> $5 and $7"
 
 pytestmark = pytest.mark.usefixtures("main_module_is_kept")
-
-
-@pytest.fixture
-def workplace(tmp_path: Path, sqlite_template: Path) -> Iterator[Workplace]:
-    path = tmp_path / "stepmark.db"
-    shutil.copyfile(sqlite_template, path)
-    engine = open_database(f"sqlite:///{path}")
-    found = Workplace(engine, find_or_create_annotator(engine, "annotator-1"), "annotator-1", None)
-    open_workplace(found)
-    yield found
-    engine.dispose()
 
 
 def run_loop(workplace: Workplace) -> None:

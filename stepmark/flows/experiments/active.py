@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,17 +22,15 @@ from db.connect import open_database, writing
 from db.problems import add_problems
 from db.runs import ProblemSelection
 from db.scores import SolutionToScore, solutions_to_score
-from generator.domain import check_solution, draw_problems, parse_problem
+from generator.domain import check_solution, draw_problems, parse_problem, problem_record
 from generator.engines.transformers import TransformersEngine
 from generator.solutions import generate_solutions
 from stepmark.engine import Sampling
-from stepmark.errors import JobError, SettingsError
 from stepmark.flows.demo import MODEL, Watch
-from stepmark.flows.stages import Stages
+from stepmark.flows.stages import Stages, claim_folder, require_done
 from stepmark.flows.training import TrainingJob, train_side_by_side
 from stepmark.progress import Progress
 from stepmark.prompts import read_prompt
-from stepmark.records import ProblemRecord
 from stepmark.selection import Candidate, SelectionRule, select
 from stepmark.steps import render_segments
 from trainer.evaluate.bootstrap import expanded_tail
@@ -42,6 +39,7 @@ from trainer.evaluate.pictures import COLOURS, new_figure, tidy
 from trainer.score import RewardModel
 
 from .findings import Figure, Findings, Measured, Table
+from .kept import read_json, write_json
 
 POOL, TEST = "active/pool", "active/test"
 LIGHTMAN = 2.6
@@ -230,7 +228,10 @@ class _Active:
             yield progress
 
     def run(self) -> Findings:
-        self.claim_folder()
+        this = asdict(self.plan)
+        for name in ("workers", "n_boot"):
+            del this[name]
+        claim_folder(self.out / "active-plan.json", this, job="a run")
         note = self.out / "active-stages.json"
         try:
             with self.stage("sample") as progress:
@@ -246,17 +247,6 @@ class _Active:
             costs[name.partition(" at ")[0]] += cost.cpu_s
         return replace(findings, costs_cpu_s={name: round(cost, 1) for name, cost in costs.items()})
 
-    def claim_folder(self) -> None:
-        """Notes what the folder's run is, or makes sure that it is this one."""
-        this = json.loads(json.dumps(asdict(self.plan)))
-        for name in ("workers", "n_boot"):
-            del this[name]
-        note = self.out / "active-plan.json"
-        if not note.exists():
-            _write_json(note, this)
-        elif _read_json(note) != this:
-            raise SettingsError(f"{self.out} holds a run of another plan; remove it, or give another --out")
-
     def sample(self, progress: Progress) -> tuple[list[LabelledSolution], list[LabelledSolution]]:
         """Draws problems and solutions of pool and test, and labels them by the exact checker."""
         plan = self.plan
@@ -267,11 +257,7 @@ class _Active:
             test = draw_problems(plan.n_test_problems, plan.test_seed, part="reserved", exclude_families=families)
             with writing(database) as session:
                 for source, problems in ((POOL, pool), (TEST, test)):
-                    records = [
-                        ProblemRecord(p.statement, source, str(n), reference_answer=p.answer)
-                        for n, p in enumerate(problems)
-                    ]
-                    add_problems(session, records)
+                    add_problems(session, [problem_record(problem, source, i) for i, problem in enumerate(problems)])
             engine = TransformersEngine(str(MODEL), threads=1, workers=plan.workers)
             try:
                 for source, n in ((POOL, plan.n_pool_samples), (TEST, plan.n_test_samples)):
@@ -284,10 +270,7 @@ class _Active:
                         selection=ProblemSelection(source=source),
                         on_progress=lambda r: progress(r.n_stored_before + r.n_stored, r.n_wanted),
                     )
-                    if report.status == "stopped":
-                        raise KeyboardInterrupt
-                    if report.status != "done":
-                        raise JobError(f"sampling {source} {report.status}: {report.message}. Run it again.")
+                    require_done(report, f"sampling {source}", then="Run it again.")
             finally:
                 engine.close()
             sets = []
@@ -327,7 +310,7 @@ class _Active:
                 if not self.file(arm, level, "chosen.json").exists():
                     ids = self.choose(arm, level, pool)
                     write_set(self.folder(arm, level), [by_id[i] for i in ids])
-                    _write_json(self.file(arm, level, "chosen.json"), ids)
+                    write_json(self.file(arm, level, "chosen.json"), ids)
                 progress(number + 1, len(self.arms))
         with self.stage(f"train at {budget}") as progress:
             jobs = [
@@ -349,7 +332,7 @@ class _Active:
             for number, arm in enumerate(self.arms):
                 file = self.file(arm, level, "quality.json")
                 if self.shared(arm, level) == arm and not file.exists():
-                    _write_json(file, quality(self.model(arm, level, 0), test))
+                    write_json(file, quality(self.model(arm, level, 0), test))
                 progress(number + 1, len(self.arms))
 
     def choose(self, arm: Arm, level: int, pool: list[LabelledSolution]) -> list[int]:
@@ -361,7 +344,7 @@ class _Active:
         if level == 0:
             rule = "random"
         else:
-            before = json.loads(self.file(arm, level - 1, "chosen.json").read_text(encoding="utf-8"))
+            before = read_json(self.file(arm, level - 1, "chosen.json"))
             if rule != "random":
                 models = [self.model(arm, level - 1, m) for m in range(plan.n_ensemble if rule == "ensemble" else 1)]
         found = select(
@@ -403,7 +386,7 @@ class _Active:
         levels = range(len(plan.budgets))
         for rule in plan.rules:
             arms = [Arm(rule, seed) for seed in range(plan.n_seeds)]
-            chosen = [[_read_json(self.file(arm, level, "chosen.json")) for level in levels] for arm in arms]
+            chosen = [[read_json(self.file(arm, level, "chosen.json")) for level in levels] for arm in arms]
             labels[rule] = np.array(
                 [[sum(by_id[i].n_step_labels for i in ids) for ids in of_arm] for of_arm in chosen], float
             )
@@ -413,7 +396,7 @@ class _Active:
                 float(np.mean([False in one.truth[: len(one.segments) - 1] for one in last])),
             )
             found = [
-                [_read_json(self.file(self.shared(arm, level), level, "quality.json")) for level in levels]
+                [read_json(self.file(self.shared(arm, level), level, "quality.json")) for level in levels]
                 for arm in arms
             ]
             for measure, of_rule in kept.items():
@@ -590,14 +573,3 @@ def _times(plan: ActivePlan, found: tuple[float, float, float]) -> str:
     """
     value, low, high = ("< 1" if one == 0 else f"{one:.1f}" for one in found)
     return f"{value} [{low}, {high}]"
-
-
-def _read_json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _write_json(file: Path, content: Any) -> None:
-    """Writes a file that is either whole or not there."""
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
-    os.replace(partial, file)

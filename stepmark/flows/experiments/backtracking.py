@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from generator.domain.carrying import carried_answer
-from trainer.evaluate.bootstrap import estimate, resampled_totals
+
+from .estimates import mean_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,8 @@ def use_the_critic(pools: Sequence[Pool], *, n_tries: int) -> dict[str, Any]:
 
 def _measured(pools: Sequence[Pool], n: int, choose: Callable[[Pool, int], tuple[str | None, int]]) -> dict[str, Any]:
     chosen = [choose(pool, n) for pool in pools]
-    right = np.array([answer == pool.gold for (answer, _), pool in zip(chosen, pools, strict=True)], float)
-    found = estimate(float(right.mean()), resampled_totals(right) / len(right), len(right))
-    return {"n": n, "accuracy": found.as_json(), "tokens": sum(cost for _, cost in chosen) / len(chosen)}
+    right = [answer == pool.gold for (answer, _), pool in zip(chosen, pools, strict=True)]
+    return {"n": n, "accuracy": mean_of(right), "tokens": sum(cost for _, cost in chosen) / len(chosen)}
 
 
 def _most(answers: Sequence[str | None]) -> str | None:

@@ -6,35 +6,36 @@ short: each step up to the first error with `right` or `wrong`, then the verdict
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from generator.domain import DomainProblem, check_solution, draw_problems
-from generator.engines.transformers import TransformersEngine
-from stepmark.engine import Message, Request, Sample, Sampling, payload_hash
+from stepmark.engine import Sampling
 from stepmark.errors import InputError, JobError
 from stepmark.flows.cloud import CloudJob, score_with_own_critiques, train_cloud
 from stepmark.flows.demo import MODEL, Watch
-from stepmark.flows.stages import Stages
+from stepmark.flows.stages import Stages, claim_folder
 from stepmark.flows.training import TrainingJob, train_side_by_side
 from stepmark.progress import Progress
 from stepmark.steps import render_segments, split_solution
 from stepmark.verdicts import read_verdict
 from trainer.calibration import Method
 from trainer.evaluate.best_of_n import best_of_n
-from trainer.evaluate.bootstrap import estimate, resampled_totals
 from trainer.evaluate.calibration import Judged, evaluate_calibration, fit
 from trainer.evaluate.measures import auc, best_of_n_rate, within_problem_auc
 from trainer.evaluate.pictures import COLOURS, new_figure, tidy
 from trainer.rows import Kind
 from trainer.score import RewardModel
 
+from .estimates import in_words, mean_of
 from .findings import Figure, Findings, Measured, Table
+from .kept import kept
+from .sampling import sample_texts
 
 BT = "Bradley-Terry"
 PAIRS = (BT, "critiques given, oracle", "critiques given, own", "CLoud on-policy", "CLoud off-policy")
@@ -86,7 +87,13 @@ def run(out: Path, watch: Watch) -> Findings:
 
 
 def run_plan(out: Path, plan: RewardModelsPlan, *, watch: Watch) -> Findings:
-    """Runs the comparison; what an interrupted run finished in `out` is used."""
+    """Runs the comparison; what an interrupted run finished in `out` is used.
+
+    Raises:
+        SettingsError: The folder holds a run of another plan.
+        JobError: A stage could not finish; run again, it goes on there.
+    """
+    claim_folder(out / "plan.json", {**asdict(plan), "workers": None}, job="a run")
     stages = Stages()
 
     @contextmanager
@@ -120,11 +127,11 @@ def _samples(out: Path, plan: RewardModelsPlan) -> tuple[list[_Solution], list[_
     fresh = draw_problems(plan.n_test_problems, 6001, part="reserved", exclude_families=families)
     found = []
     for name, some, n in (("train", problems, plan.n_train_samples), ("test", fresh, plan.n_test_samples)):
-        asked = [(Message("user", problem.statement),) for problem in some]
+        asked = [problem.statement for problem in some]
         sampling = Sampling(temperature=0.7, max_tokens=128)
-        texts = _kept(
+        texts = kept(
             out / f"{name}.json",
-            lambda a=asked, s=sampling, k=n: _ask(str(MODEL), a, s, k),  # type: ignore[misc]
+            lambda a=asked, s=sampling, k=n: _ask(MODEL, a, s, k),  # type: ignore[misc]
         )
         found.append(
             [
@@ -136,27 +143,9 @@ def _samples(out: Path, plan: RewardModelsPlan) -> tuple[list[_Solution], list[_
     return found[0], found[1]
 
 
-def _ask(model: str, asked: Sequence[tuple[Message, ...]], sampling: Sampling, n: int) -> list[list[str]]:
-    engine = TransformersEngine(model, threads=1)
-    places: dict[str, list[int]] = {}
-    conversations: dict[str, tuple[Message, ...]] = {}
-    for i, messages in enumerate(asked):
-        key = payload_hash(engine.identity, messages, sampling)
-        places.setdefault(key, []).append(i)
-        conversations[key] = messages
-    out: list[list[str]] = [[] for _ in asked]
-    try:
-        for answer in engine.answer(
-            Request(key, messages, sampling, tuple(range(n))) for key, messages in conversations.items()
-        ):
-            if answer is not None:
-                request, completion = answer
-                texts = [sample.text for sample in completion.samples if isinstance(sample, Sample)]
-                for i in places[request.key]:
-                    out[i] = texts
-    finally:
-        engine.close()
-    return out
+def _ask(model: Path, questions: Sequence[str], sampling: Sampling, n: int) -> list[list[str]]:
+    found = sample_texts(model, questions, sampling, n=n)
+    return [[sample.text for sample in found[question]] for question in questions]
 
 
 def _checked(index: int, problem: DomainProblem, text: str) -> _Solution:
@@ -277,11 +266,11 @@ def _scores(
         unique.setdefault((one.problem, one.text), i)
     scores, steps = [], []
     for seed in range(plan.n_seeds):
-        kept = _kept(
+        values = kept(
             out / "scores" / f"{name.replace(' ', '-')}-{seed}.json",
             lambda s=seed: _score(out / "models", plan, name, s, [test[i] for i in unique.values()]),  # type: ignore[misc]
         )
-        found = dict(zip(unique, kept, strict=True))
+        found = dict(zip(unique, values, strict=True))
         of = [found[one.problem, one.text] for one in test]
         scores.append([-np.inf if one[0] is None else one[0] for one in of])
         steps.append([one[1:] for one in of])
@@ -293,10 +282,8 @@ def _score(
 ) -> list[list[float | None]]:
     items = [(i, one.statement, one.segments) for i, one in enumerate(solutions)]
     if name == "judge":
-        asked = [(Message("user", _question(one)),) for one in solutions]
-        texts = _ask(
-            str(models / f"judge-{seed}"), asked, Sampling(temperature=0.7, max_tokens=80), plan.n_judgements
-        )
+        asked = [_question(one) for one in solutions]
+        texts = _ask(models / f"judge-{seed}", asked, Sampling(temperature=0.7, max_tokens=80), plan.n_judgements)
         return [[_share_of_passes(of, one.n_steps)] for one, of in zip(solutions, texts, strict=True)]
     if name == "critiques given, oracle":
         model = RewardModel.load(models / f"oracle-{seed}")
@@ -364,12 +351,12 @@ def _evaluate(
         ns=sizes,
     )["best_of_n"]  # fmt: skip
     differences = {
-        name: {n: _interval((rates[name] - rates[BT])[:, at].mean(axis=0)) for at, n in enumerate(sizes)}
+        name: {n: mean_of((rates[name] - rates[BT])[:, at].mean(axis=0)) for at, n in enumerate(sizes)}
         for name in MODELS
     }
     on_off = rates["CLoud on-policy"] - rates["CLoud off-policy"]
     return {
-        "on_minus_off": _interval(on_off[:, -1].mean(axis=0)),
+        "on_minus_off": mean_of(on_off[:, -1].mean(axis=0)),
         "sizes": sizes,
         "rates": {name: rates[name].mean(axis=(0, 2)).tolist() for name in MODELS},
         "others": {
@@ -381,12 +368,6 @@ def _evaluate(
         "step_auc": step_aucs,
         "ece": {name: _ece(test, scores[name], is_pairs=name in PAIRS) for name in MODELS},
     }
-
-
-def _interval(deltas: Any) -> tuple[float, float, float]:
-    n = len(deltas)
-    found = estimate(float(np.mean(deltas)), resampled_totals(deltas) / n, n)
-    return float(np.mean(deltas)), found.low, found.high
 
 
 def _step_auc(test: Sequence[_Solution], step_scores: Sequence[Sequence[float]]) -> float:
@@ -472,10 +453,9 @@ def _findings(plan: RewardModelsPlan, n_pairs: int, results: Mapping[str, Any], 
     for name in MODELS:
         cells: list[str | int | float | None] = [name]
         for n in shown:
-            mean, low, high = results["differences"][name][n]
             cells += [
                 results["rates"][name][sizes.index(n)],
-                None if name == BT else f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]",
+                None if name == BT else in_words(results["differences"][name][n], sign=True),
             ]
         cells += [results["auc"][name], results["step_auc"].get(name), *results["ece"][name]]
         rows.append((*cells, round(costs[f"score {name}"])))
@@ -488,16 +468,15 @@ def _findings(plan: RewardModelsPlan, n_pairs: int, results: Mapping[str, Any], 
     for n in shown:
         columns += [f"best of {n}", "beside BT"]
     last = shown[-1]
-    gain, low, high = results["differences"]["CLoud on-policy"][last]
-    lead, less, more = results["on_minus_off"]
+    gain, lead = results["differences"]["CLoud on-policy"][last], results["on_minus_off"]
     bt = results["rates"][BT][sizes.index(last)]
     return Findings(
         title="Kinds of reward model",
         aim="CLoud on-policy chooses better than Bradley-Terry on the same pairs, and better than off-policy.",
         reached=(
-            f"{'Reached' if low > 0 and less > 0 else 'Not reached'}. At best of {last} CLoud on-policy stands at "
-            f"{gain:+.3f} [{low:+.3f}, {high:+.3f}] beside Bradley-Terry, and at {lead:+.3f} [{less:+.3f}, "
-            f"{more:+.3f}] beside off-policy."
+            f"{'Reached' if gain.low > 0 and lead.low > 0 else 'Not reached'}. At best of {last} CLoud on-policy "
+            f"stands at {in_words(gain, sign=True)} beside Bradley-Terry, and at {in_words(lead, sign=True)} beside "
+            "off-policy."
         ),
         paragraphs=(
             f"Every model learnt from the same {n_pairs} pairs of a right and a wrong solution, one a problem, in "
@@ -524,13 +503,3 @@ def _findings(plan: RewardModelsPlan, n_pairs: int, results: Mapping[str, Any], 
         ),
         costs_cpu_s=costs,
     )
-
-
-def _kept(file: Path, make: Callable[[], Any]) -> Any:
-    """What stands in a file, made and written whole where it is not there."""
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(file.name + ".partial")
-        partial.write_text(json.dumps(make()), encoding="utf-8")
-        partial.replace(file)
-    return json.loads(file.read_text(encoding="utf-8"))

@@ -37,18 +37,19 @@ from generator.rollouts import RolloutsTask
 from stepmark import guards
 from stepmark.answers import AnswerVerifier
 from stepmark.engine import Sampling
-from stepmark.errors import JobError
 from stepmark.flows.demo import MODEL, Watch
 from stepmark.flows.embedded_loop import FIXED, LEARN, MEASURE, EmbeddedProblems, prepare_embedded
-from stepmark.flows.loop import LoopPlan, run_loop
+from stepmark.flows.loop import LoopPlan, as_sampled, run_loop
 from stepmark.flows.round_labels import SIMULATED
 from stepmark.flows.scores import score_solutions
-from stepmark.flows.stages import Stages
-from stepmark.guards import RULES, Sampled, measure_problem, read_guards, stop_reason, wrong_that_differ
+from stepmark.flows.stages import Stages, require_done
+from stepmark.guards import RULES, measure_problem, read_guards, stop_reason, wrong_that_differ
 from stepmark.prompts import read_prompt
+from stepmark.selection import predicted_first_error
 from stepmark.step_values import Decision, consensus, first_error
-from trainer.evaluate.bootstrap import Estimate, estimate, ratio, resampled_totals
+from trainer.evaluate.bootstrap import Estimate, ratio, resampled_totals
 
+from .estimates import in_words, mean_of, share_of
 from .findings import Figure, Findings, Measured, Table
 from .rounds_picture import draw_rounds
 
@@ -154,7 +155,7 @@ def _guard_sums(database: sa.Engine, rounds: Sequence[RoundState], plan: RoundsP
 
 
 def _add_measured(add: Any, samples: Sequence[RunSample], plan: RoundsPlan) -> None:
-    groups = guards.by_problem(_sampled(samples))
+    groups = guards.by_problem(as_sampled(samples))
     problems: list[Any] = list(groups)
     found = {id_: measure_problem(group, plan.n_eval_samples) for id_, group in groups.items()}
     add(guards.PASS_1, {id_: (one.pass_1, 1.0) for id_, one in found.items()}, problems)
@@ -169,7 +170,7 @@ def _add_of_round(
     measured: Sequence[RunSample],
     model: str,
 ) -> None:
-    groups = guards.by_problem(_sampled(learnt))
+    groups = guards.by_problem(as_sampled(learnt))
     problems: list[Any] = list(groups)
     add(guards.USABLE, {id_: (guards.share_usable(group), 1.0) for id_, group in groups.items()}, problems)
     spread = {id_: found for id_, group in groups.items() if (found := wrong_that_differ(group)) is not None}
@@ -198,16 +199,12 @@ def _add_of_round(
     verdicts: dict[int, tuple[float, float]] = {}
     for problem, first, steps in judged_and_scored(database, model, source=FIXED):
         n_right, n = verdicts.get(problem, (0.0, 0.0))
-        verdicts[problem] = (n_right + ((first is None) == (min(steps) >= 0.5)), n + 1)
+        verdicts[problem] = (n_right + ((first is None) == (predicted_first_error(steps) is None)), n + 1)
     add(guards.VERDICTS, verdicts, sorted(verdicts))
 
 
 def _annotators(one: RoundState) -> tuple[str, ...]:
     return (SIMULATED,) if one.plan["labels"] == "simulated" else ("majority-answer",)
-
-
-def _sampled(samples: Sequence[RunSample]) -> list[Sampled]:
-    return [Sampled(one.problem_id, one.answer, one.outcome, one.steps) for one in samples]
 
 
 def _stops(loop: _Loop, plan: RoundsPlan, *, without: Sequence[str] = ()) -> npt.NDArray[np.int64]:
@@ -266,10 +263,8 @@ def _compare_labellers(loop: _Loop, plan: RoundsPlan) -> list[tuple[str, int, li
             report = run_task(loop.database, engine, task)
     finally:
         engine.close()
-    if report.status == "stopped":
-        raise KeyboardInterrupt
-    if report.status != "done" or report.run_id is None:
-        raise JobError(f"the rollouts {report.status}: {report.message}. Run the experiment again.")
+    require_done(report, "the rollouts", then="Run the experiment again.")
+    assert report.run_id is not None, "a run that is done has an id"
     name = f"{loop.name}/0/prm"
     score_solutions(loop.database, loop.folder / "round-0" / "prm", name=name, run_id=run_id)
     scores = step_scores(loop.database, name, run_id=run_id)
@@ -285,8 +280,7 @@ def _compare_labellers(loop: _Loop, plan: RoundsPlan) -> list[tuple[str, int, li
     for one in valued:
         judge = Decision(None, "not scored")
         if one.solution_id in scores:
-            low = [index for index, score in enumerate(scores[one.solution_id][: one.n_steps]) if score < 0.5]
-            judge = Decision(low[0] if low else None)
+            judge = Decision(predicted_first_error(scores[one.solution_id][: one.n_steps]))
         hard = first_error(one.values, one.n_steps)
         for who, decision in (
             ("rollouts, hard", hard),
@@ -309,33 +303,11 @@ def _compare_labellers(loop: _Loop, plan: RoundsPlan) -> list[tuple[str, int, li
     ]
 
 
-def _share(rows: Sequence[tuple[int, bool]], n_boot: int) -> Estimate:
-    """The share of true ones with its interval, problems resampled."""
-    sums: dict[int, list[float]] = {}
-    for problem, is_so in rows:
-        one = sums.setdefault(problem, [0.0, 0.0])
-        one[0] += is_so
-        one[1] += 1
-    if not sums:
-        return Estimate(None, np.nan, np.nan, 0)
-    array = np.array(list(sums.values()))
-    totals = resampled_totals(array, n_boot=n_boot)
-    return estimate(float(array[:, 0].sum() / array[:, 1].sum()), ratio(totals[:, 0], totals[:, 1]), len(sums))
-
-
 def _change(loops: Sequence[_Loop], guard: str, n_boot: int) -> tuple[float, Estimate]:
     """The starting mean over problems of all these loops, and the change to the last round, paired by problem."""
     sums = np.concatenate([loop.sums[guard] for loop in loops])
     delta = sums[:, -1, 0] - sums[:, 0, 0]
-    resamples = resampled_totals(delta, n_boot=n_boot) / len(delta)
-    return float(sums[:, 0, 0].mean()), estimate(float(delta.mean()), resamples, len(delta))
-
-
-def _in_words(found: Estimate, *, sign: bool = True) -> str:
-    if found.value is None:
-        return "–"
-    form = "+.3f" if sign else ".3f"
-    return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"
+    return float(sums[:, 0, 0].mean()), mean_of(delta, n_boot=n_boot)
 
 
 def _findings(
@@ -374,17 +346,17 @@ def _findings(
         title="Rounds: those that help, and one that collapses",
         aim="Verified rounds raise pass@1 without losing pass@16; guards stop a loop that learns from its own "
         "majority, and no healthy one.",
-        reached=f"Over {n} healthy loops of {plan.n_rounds} rounds pass@1 changed by {_in_words(gain)} from "
-        f"{start:.3f} and pass@{k} by {_in_words(gain_k)} from {start_k:.3f}; of the collapsing loop, {stopped}; "
-        f"{len(false_stops)} of {n} healthy loops were stopped, and {false_share:.3f} of their resamples.",
+        reached=f"Over {n} healthy loops of {plan.n_rounds} rounds pass@1 changed by {in_words(gain, sign=True)} "
+        f"from {start:.3f} and pass@{k} by {in_words(gain_k, sign=True)} from {start_k:.3f}; of the collapsing loop, "
+        f"{stopped}; {len(false_stops)} of {n} healthy loops were stopped, and {false_share:.3f} of their resamples.",
         paragraphs=(
             f"Each loop learns from {plan.problems.n_learn} problems, measured on {plan.problems.n_measure} "
             f"others ({k} samples each), with {plan.n_labels} labels a round by a simulated annotator. "
             "The healthy loops train on right solutions of problems that are solved at times; the collapsing one, on "
             "the first one's problems, takes the answer given most often for the truth, in its rows and its labels. "
             "All run to the end, so that what a guard would have prevented can be seen.",
-            f"The collapsing loop changed pass@1 by {_in_words(lost)} and pass@{k} by {_in_words(lost_k)}. "
-            f"{without}; so in {others_share:.3f} of the resamples of its problems.",
+            f"The collapsing loop changed pass@1 by {in_words(lost, sign=True)} and pass@{k} by "
+            f"{in_words(lost_k, sign=True)}. {without}; so in {others_share:.3f} of the resamples of its problems.",
             "The bounds of the stop rule stand in `stepmark/guards.py`. They were fixed on other problems (seeds "
             "5900 and 5901), where a bound on the plain number of distinct answers tripped in a healthy round: "
             "right solutions repeat one answer. It reads wrong solutions since.",
@@ -511,7 +483,7 @@ def _labeller_table(
         named = [(problem, bool(is_same)) for problem, _, is_same in found]
         wrong = [(problem, bool(is_same)) for problem, has_error, is_same in found if has_error]
         right = [(problem, bool(is_same)) for problem, has_error, is_same in found if not has_error]
-        cells = (_in_words(_share(part, plan.n_boot), sign=False) for part in (named, wrong, right))
+        cells = (in_words(share_of(part, n_boot=plan.n_boot)) for part in (named, wrong, right))
         rows.append((who, f"{len(found)} of {n}", *cells))
     return Table(
         "Labellers against the exact checker",

@@ -1,19 +1,18 @@
 """Runs the experiments into one folder, and writes their page; what is finished there is not run again."""
 
 import dataclasses
-import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stepmark.errors import SettingsError
-from stepmark.flows.demo import MODEL, Watch
+from stepmark.flows.demo import Watch, model_hash
 
 from . import active, reward_models, rlaif, rounds, self_verifying
 from .findings import Findings, markdown
+from .kept import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,10 @@ def run_experiments(out: Path, *, only: Sequence[str] = (), watch: Watch) -> dic
             folder = out / name
             folder.mkdir(parents=True, exist_ok=True)
             findings = known[name].run(folder, watch)
-            _write_json(folder / "findings.json", {"model_sha256": _model(), **findings.as_json()})
+            _write_indented(folder / "findings.json", {"model_sha256": model_hash(), **findings.as_json()})
     found = {name: kept for name in known if (kept := _read(out, name)) is not None}
-    _write_json(out / "results.json", {name: findings.as_json() for name, findings in found.items()})
-    _write(out / "results.md", results_page(found))
+    _write_indented(out / "results.json", {name: findings.as_json() for name, findings in found.items()})
+    write_whole(out / "results.md", results_page(found))
     return found
 
 
@@ -86,23 +85,12 @@ def _read(out: Path, name: str) -> Findings | None:
     if not file.exists():
         return None
     kept = json.loads(file.read_text(encoding="utf-8"))
-    if kept.pop("model_sha256") != _model():
+    if kept.pop("model_sha256") != model_hash():
         raise SettingsError(
             f"{file} was found with another embedded model; remove {out / name}, or give another --out"
         )
     return Findings.from_json(kept)
 
 
-def _model() -> str:
-    return hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest()
-
-
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    _write(file, json.dumps(content, indent=2) + "\n")
-
-
-def _write(file: Path, text: str) -> None:
-    """Writes a file that is either whole or as it was."""
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)
+def _write_indented(file: Path, content: dict[str, Any]) -> None:
+    write_whole(file, json.dumps(content, indent=2) + "\n")

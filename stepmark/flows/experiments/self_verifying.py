@@ -5,11 +5,10 @@ itself and the verifier agreed with. Its verdicts stand beside those of readers 
 a judge, a process and an outcome reward model. `verdicts` measures them, `backtracking` puts the critic to use.
 """
 
-import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,12 +17,11 @@ from generator.domain import DomainProblem, check_solution, draw_problems, draw_
 from generator.domain.carrying import carry_chain, critic_question, judge_question, verdict_of_carried
 from generator.domain.drills import draw_drill
 from generator.domain.planted import PlantedKind, plant
-from generator.engines.transformers import TransformersEngine
 from stepmark import __version__
-from stepmark.engine import Failure, Message, Request, Sample, Sampling
+from stepmark.engine import Sample, Sampling
 from stepmark.errors import JobError
 from stepmark.flows.demo import MODEL, Watch
-from stepmark.flows.stages import Stages
+from stepmark.flows.stages import Stages, claim_folder
 from stepmark.flows.training import TrainingJob, train_side_by_side
 from stepmark.steps import render_segments, render_solution, split_solution
 from trainer.rows import Kind
@@ -31,6 +29,8 @@ from trainer.score import RewardModel
 
 from .backtracking import Attempt, Pool, use_the_critic
 from .findings import Findings
+from .kept import kept
+from .sampling import sample_texts
 from .self_verifying_page import ItemVerdicts, page
 
 LEARNT_KINDS: tuple[PlantedKind, ...] = ("overfit", "fudged", "slip", "corrupted")
@@ -90,8 +90,10 @@ def run_plan(out: Path, plan: SelfVerifyingPlan, *, watch: Watch) -> Findings:
     """Runs the experiment into `out`; what an earlier run of the same plan left there is used.
 
     Raises:
+        SettingsError: The folder holds a run of another plan.
         JobError: A stage could not finish; run again, it goes on there.
     """
+    claim_folder(out / "plan.json", {**asdict(plan), "workers": None}, job="a run")
     job = _Job(out, plan, watch)
     try:
         return job.run()
@@ -420,34 +422,17 @@ class _Job:
         self, name: str, model: Path, prompts: Sequence[str], *, n: int, temperature: float = 0.7
     ) -> list[list[Sample]]:
         """Samples `n` texts for every prompt, once; later runs read them from `samples/NAME.json`."""
-        file = self.out / "samples" / f"{name}.json"
-        if not file.exists():
-            found: dict[str, list[tuple[str, int | None]]] = {}
-            sampling = Sampling(temperature=temperature, max_tokens=128)
-            engine = TransformersEngine(str(model), threads=1, workers=1)
-            requests = [
-                Request(prompt, (Message("user", prompt),), sampling, tuple(range(n)))
-                for prompt in dict.fromkeys(prompts)
-            ]
+        sampling = Sampling(temperature=temperature, max_tokens=128)
+
+        def make() -> dict[str, list[tuple[str, int | None]]]:
             with self.stages.measured(f"sample {name}"), self.watch(f"sample {name}") as progress:
-                for answered in engine.answer(requests):
-                    if answered is None:
-                        continue
-                    request, completion = answered
-                    texts = []
-                    for sample in completion.samples:
-                        if isinstance(sample, Failure):
-                            raise JobError(f"sampling {name}: {sample.message}")
-                        texts.append((sample.text, sample.n_tokens))
-                    found[request.key] = texts
-                    progress(len(found), len(requests))
-                engine.close()
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(".partial")
-            partial.write_text(json.dumps(found), encoding="utf-8")
-            partial.replace(file)
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return [[Sample(text, "stop", tokens) for text, tokens in kept[prompt]] for prompt in prompts]
+                found = sample_texts(model, prompts, sampling, n=n, progress=progress)
+            return {
+                prompt: [(sample.text, sample.n_tokens) for sample in samples] for prompt, samples in found.items()
+            }
+
+        known = kept(self.out / "samples" / f"{name}.json", make)
+        return [[Sample(text, "stop", tokens) for text, tokens in known[prompt]] for prompt in prompts]
 
 
 def _made(kind: Any, problem: DomainProblem, variants: tuple[DomainProblem, ...], rng: random.Random) -> Chain | None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from generator.domain.carrying import CarriedVerdict
-from trainer.evaluate.bootstrap import Estimate, estimate, ratio, resampled_totals
+from trainer.evaluate.bootstrap import Estimate
 from trainer.evaluate.pictures import COLOURS, draw_intervals, new_figure, tidy
 
+from .estimates import in_words, share_of
 from .findings import Figure, Findings, Measured, Table
 
 KINDS = ("honest", "own", "overfit", "fudged", "slip", "corrupted", "leaked")
@@ -62,11 +63,12 @@ def page(
         if (planted[name].value or 0) >= 0.95 and (found[name]["false alarms"].value or 0) <= FALSE_ALARMS
     }
     single, several = "critic, 1 variant", best
-    readers = ", ".join(f"{name} {_cell(planted[name])}" for name in ("judge", "PRM", "ORM"))
+    readers = ", ".join(f"{name} {in_words(planted[name])}" for name in ("judge", "PRM", "ORM"))
     summary = (
         f"{'Reached' if reached & {single, several} else 'Missed'}: of overfit and fudged chains together the critic "
-        f"catches {_cell(planted[single])} on one variant at {_cell(found[single]['false alarms'])} false alarms, "
-        f"{_cell(planted[several])} on three at {_cell(found[several]['false alarms'])}. Readers: {readers}."
+        f"catches {in_words(planted[single])} on one variant at {in_words(found[single]['false alarms'])} false "
+        f"alarms, {in_words(planted[several])} on three at {in_words(found[several]['false alarms'])}. "
+        f"Readers: {readers}."
     )
     return Findings(
         title="The self-verifying model",
@@ -143,22 +145,12 @@ def _joint(items: Sequence[ItemVerdicts], rejects: Rejects) -> Estimate:
 
 
 def _share(items: Sequence[ItemVerdicts], holds: Callable[[ItemVerdicts], bool]) -> Estimate:
-    """A share with its interval; problems are drawn, not items."""
-    sums: dict[str, list[float]] = {}
-    for one in items:
-        total = sums.setdefault(one.family, [0.0, 0.0])
-        total[0] += holds(one)
-        total[1] += 1
-    if not sums:
-        return Estimate(None, float("nan"), float("nan"), 0)
-    table = np.array(list(sums.values()))
-    totals = resampled_totals(table)
-    return estimate(table[:, 0].sum() / table[:, 1].sum(), ratio(totals[:, 0], totals[:, 1]), len(table))
+    return share_of((one.family, holds(one)) for one in items)
 
 
 def _table_of_verdicts(found: Mapping[str, Mapping[str, Estimate]], items: Sequence[ItemVerdicts]) -> Table:
     columns = ("accuracy", "false alarms", *KINDS[1:])
-    rows = tuple((name, *(_cell(cells[column]) for column in columns)) for name, cells in found.items())
+    rows = tuple((name, *(in_words(cells[column]) for column in columns)) for name, cells in found.items())
     n = ", ".join(f"{kind} {sum(one.kind == kind for one in items)}" for kind in KINDS)
     note = (
         f"Share rejected of each kind, {n}; with 95 % intervals, problems resampled. `own`: the untrained model's "
@@ -176,7 +168,7 @@ def _table_of_controls(items: Sequence[ItemVerdicts]) -> Table:
         shares = [_share(some, _passes(stage)) for some in (wrong, [one for one in wrong if one.kind == "corrupted"])]
         kinds = [one.critic[stage][0] for one in items]
         n = len(kinds)
-        rows.append((stage, *map(_cell, shares), kinds.count("not carried") / n, kinds.count("unreadable") / n))
+        rows.append((stage, *map(in_words, shares), kinds.count("not carried") / n, kinds.count("unreadable") / n))
     return Table(
         "Controls",
         ("critic", "solved the variant, ignored the chain", "of corrupted chains", "not carried", "unreadable"),
@@ -188,7 +180,7 @@ def _table_of_controls(items: Sequence[ItemVerdicts]) -> Table:
 
 def _table_of_use(used: Mapping[str, Any]) -> Table:
     rows = tuple(
-        (name, point["n"], round(point["tokens"]), _interval(point["accuracy"]))
+        (name, point["n"], round(point["tokens"]), in_words(point["accuracy"]))
         for name, points in used.items()
         for point in points
     )
@@ -223,15 +215,6 @@ def _measured(row: str, ours: Estimate, against: str, theirs: Estimate) -> Measu
     return Measured(row, value, "share", against, value / theirs.value if theirs.value else None, "higher")
 
 
-def _cell(found: Estimate) -> str:
-    return "–" if found.value is None else f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-
-
-def _interval(found: Mapping[str, Any]) -> str:
-    low, high = found["interval"] or (found["value"], found["value"])
-    return f"{found['value']:.3f} [{low:.3f}, {high:.3f}]"
-
-
 def _draw_recall(path: Path, found: Mapping[str, Mapping[str, Estimate]]) -> None:
     shown = ("critic, 1 variant", "critic, 3 variants, any fails", "judge", "PRM", "ORM")
     labels = ("false alarms", *KINDS[1:])
@@ -251,7 +234,7 @@ def _draw_use(path: Path, used: Mapping[str, Any]) -> None:
     figure = new_figure(8.0, 4.6)
     axes = figure.add_subplot(facecolor="white")
     for at, (name, points) in enumerate(used.items()):
-        tokens, accuracy = ([p["tokens"] for p in points], [p["accuracy"]["value"] for p in points])
+        tokens, accuracy = ([p["tokens"] for p in points], [p["accuracy"].value for p in points])
         axes.plot(tokens, accuracy, color=COLOURS[at % len(COLOURS)], marker="o", markersize=4, label=name)
     axes.set_xscale("log")
     axes.set_xlabel("generated tokens a problem")
