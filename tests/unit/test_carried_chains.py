@@ -92,8 +92,8 @@ def test_a_rejected_attempt_costs_its_tokens_and_the_next_one_answers() -> None:
     pool = Pool("14", (attempt("13", "8"), attempt("14", "9")), ("9", "9", "9"), (("9", 150),) * 3)
     used = use_the_critic([pool], n_tries=2)
     known = {point["n"]: point for point in used["critic, answers known"]}
-    assert (known[1]["accuracy"]["value"], known[1]["tokens"]) == (0.0, 80.0)
-    assert (known[2]["accuracy"]["value"], known[2]["tokens"]) == (1.0, 160.0)
+    assert (known[1]["accuracy"].value, known[1]["tokens"]) == (0.0, 80.0)
+    assert (known[2]["accuracy"].value, known[2]["tokens"]) == (1.0, 160.0)
     assert used["critic, answers voted"][1]["tokens"] == 160.0 + 150.0
     assert used["critic, known, adaptive"][1]["tokens"] == 260.0
-    assert used["majority"][1]["accuracy"]["value"] == 0.0
+    assert used["majority"][1]["accuracy"].value == 0.0
