@@ -101,7 +101,9 @@ def stepmark(kind: str, model: Path, rows: Rows, args: argparse.Namespace, devic
     net = build_net(str(model), kind, tokenizer, label_ids=label_ids).to(device)  # type: ignore[arg-type]
     net.find_form()
     builder = TokenSetBuilder(group=len(rows[0]))
-    for number, row in enumerate(rows):
+    numbers: dict[str, int] = {}
+    for row in rows:
+        number = numbers.setdefault(row[0]["problem"], len(numbers))
         builder.add(number, *(ReadSequence(s["tokens"], s["positions"], s["targets"]) for s in row))
     settings = FitSettings(
         epochs=1,

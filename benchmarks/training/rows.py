@@ -1,8 +1,9 @@
 """Real text as rows to train on, and a model of random weights, for the benchmarks of training and scoring.
 
-Step labels: ProcessBench (steps up to the first error). Pairs: HH-RLHF helpful-base. Both are tokenised once, by
-our own renderer, so that every contender gets the same tokens, labels and places. Weights are random: speed and
-memory depend on shapes, not on what a model knows.
+Step labels: ProcessBench (steps up to the first error; one solution a problem) and PRMBench (a right solution and
+what was made wrong of it: several solutions a problem, as in the sets that process reward models are trained on).
+Pairs: HH-RLHF helpful-base. All are tokenised once, by our own renderer, so that every contender gets the same
+tokens, labels and places. Weights are random: speed and memory depend on shapes, not on what a model knows.
 """
 
 import gzip
@@ -44,6 +45,21 @@ def step_rows(data: Path, seed: int = 0) -> list[dict[str, Any]]:
             rows.append({"prompt": raw["problem"], "completions": raw["steps"][:n], "labels": labels})
     random.Random(seed).shuffle(rows)
     return rows
+
+
+def many_step_rows(data: Path, seed: int = 0) -> list[dict[str, Any]]:
+    """PRMBench as stepwise rows, problems in random order, those of a problem together."""
+    problems: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {}
+    for path in sorted((data / "prmbench").glob("*.jsonl*")):
+        for raw in read(path):
+            for of, errors in (("original", []), ("modified", raw["error_steps"])):
+                steps, problem = raw[f"{of}_process"], raw[f"{of}_question"]
+                labels = [number not in errors for number in range(1, len(steps) + 1)]
+                row = {"prompt": problem, "completions": steps, "labels": labels}
+                problems.setdefault(problem, {}).setdefault(tuple(steps), row)
+    order = [list(rows.values()) for rows in problems.values()]
+    random.Random(seed).shuffle(order)
+    return [row for rows in order for row in rows]
 
 
 def pair_rows(data: Path, seed: int = 0) -> list[dict[str, Any]]:
@@ -116,7 +132,12 @@ def tokenise(rows: list[dict[str, Any]], kind: str, model: Path, *, most: int, n
         if max(len(sequence.tokens) for sequence in sequences) <= most:
             found.append(
                 [
-                    {"tokens": list(s.tokens), "positions": list(s.positions), "targets": list(s.targets)}
+                    {
+                        "problem": raw["prompt"],
+                        "tokens": list(s.tokens),
+                        "positions": list(s.positions),
+                        "targets": list(s.targets),
+                    }
                     for s in sequences
                 ]
             )

@@ -3,9 +3,9 @@
     python benchmarks/training/throughput.py DATA [--size small] [--device cpu] [--prm-rows 96] [--bt-rows 96]
         [--trl-prm PYTHON] [--trl-reward PYTHON]
 
-DATA is a folder with `processbench/` and `hh_rlhf_helpful/` as their publishers write them. TRL dropped its PRM
-trainer after 1.13, so its two trainers come from two environments (`make bench-training` makes them). Useful tokens
-are those of the rows: padding is none, and a prompt that two solutions share counts for both.
+DATA is a folder with `processbench/`, `prmbench/` and `hh_rlhf_helpful/` as their publishers write them. TRL dropped
+its PRM trainer after 1.13, so its two trainers come from two environments (`make bench-training` makes them). Useful
+tokens are those of the rows: padding is none, and a prompt that two solutions share counts for both.
 
 Writes benchmarks/results/training.json and the losses to benchmarks/results/training_losses.json; rows of other sizes
 that stand there already stay.
@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from rows import pair_rows, step_rows, texts_of, tokenise, write_model
+from rows import many_step_rows, pair_rows, step_rows, texts_of, tokenise, write_model
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "training.json"
@@ -57,7 +57,7 @@ def loss_at(losses: list[list[float]], n_tokens: float) -> float:
     return total / weight
 
 
-def measured(kind: str, found: dict[str, dict[str, Any]], where: str) -> list[dict[str, Any]]:
+def measured(title: str, found: dict[str, dict[str, Any]], where: str) -> list[dict[str, Any]]:
     ours = found["stepmark"]
     rows: list[dict[str, Any]] = []
     n_tokens = min(one["n_tokens"] for one in found.values())
@@ -77,7 +77,7 @@ def measured(kind: str, found: dict[str, dict[str, Any]], where: str) -> list[di
         ):
             rows.append(
                 {
-                    "row": f"{kind}, {where}: {what} against {name}",
+                    "row": f"{title}, {where}: {what} against {name}",
                     "value": round(value, 4 if unit == "nats" else 1),
                     "unit": unit,
                     "against": round(against, 4 if unit == "nats" else 1),
@@ -87,7 +87,7 @@ def measured(kind: str, found: dict[str, dict[str, Any]], where: str) -> list[di
             )
     rows.append(
         {
-            "row": f"{kind}, {where}: share of the measured matrix peak (MFU)",
+            "row": f"{title}, {where}: share of the measured matrix peak (MFU)",
             "value": round(ours["mfu"], 4),
             "unit": "share",
             "against": f"{ours['peak_flops'] / 1e9:,.0f} GFLOP/s; {ours['useful_share']:.3f} useful tokens for each "
@@ -114,18 +114,19 @@ def main() -> None:
     is_gpu = args.device != "cpu"
     rows: list[dict[str, Any]] = []
     curves: dict[str, Any] = {}
-    steps, pairs = step_rows(args.data), pair_rows(args.data)
+    steps, many, pairs = step_rows(args.data), many_step_rows(args.data), pair_rows(args.data)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for size in args.size or (["0.5B", "1.7B"] if is_gpu else ["small"]):
             model = folder / size
-            write_model(model, size, chain(texts_of(steps), texts_of(pairs)))
-            for kind, raw, n, python in (
-                ("prm", steps, args.prm_rows, args.trl_prm),
-                ("bt", pairs, args.bt_rows, args.trl_reward),
+            write_model(model, size, chain(texts_of(steps), texts_of(many), texts_of(pairs)))
+            for title, kind, raw, n, python in (
+                ("prm", "prm", steps, args.prm_rows, args.trl_prm),
+                ("prm of several solutions a problem", "prm", many, args.prm_rows, args.trl_prm),
+                ("bt", "bt", pairs, args.bt_rows, args.trl_reward),
             ):
                 n = n or (1024 if is_gpu else 96)
-                file = folder / f"{size}-{kind}.jsonl"
+                file = folder / "rows.jsonl"
                 tokens = tokenise(raw, kind, model, most=args.max_length, n=n)
                 file.write_text("".join(json.dumps(row) + "\n" for row in tokens))
                 contenders = {"stepmark": sys.executable, "padded": sys.executable}
@@ -134,20 +135,20 @@ def main() -> None:
                 found = {}
                 for contender, interpreter in contenders.items():
                     batch = args.batch_rows or (32 if is_gpu else 8)
-                    out = folder / f"{size}-{kind}-{contender}.json"
+                    out = folder / "found.json"
                     found[contender] = run(
                         interpreter, contender, kind, model, file, out, "--batch-rows", batch, device=args.device
                     )
                     one = found[contender]
                     print(
-                        f"{size} {kind} {contender:9} {one['tokens_per_s']:10,.0f} useful tokens/s  "
+                        f"{size} {title} {contender:9} {one['tokens_per_s']:10,.0f} useful tokens/s  "
                         f"{one['peak_bytes'] / 2**20:8,.0f} MiB  loss {loss_at(one['losses'], one['n_tokens']):.4f}  "
                         f"{one['n_steps']} steps, {one['n_tokens']:,} tokens",
                         flush=True,
                     )
                 where = f"{size}, {args.device}"
-                rows += measured(kind, found, where)
-                curves[f"{kind}, {where}"] = {contender: one["losses"] for contender, one in found.items()}
+                rows += measured(title, found, where)
+                curves[f"{title}, {where}"] = {contender: one["losses"] for contender, one in found.items()}
     _write(RESULTS, [*_others(RESULTS, rows), *rows])
     before = json.loads(LOSSES.read_text()) if LOSSES.exists() else {}
     _write(LOSSES, before | curves)
