@@ -34,7 +34,8 @@ def test_a_tiny_plan_gives_whole_findings_and_is_not_run_twice(tmp_path: Path) -
         yield silent
 
     found = rounds.run(tmp_path, watch, TINY)
-    assert (tmp_path / "rounds_guards.png").stat().st_size > 10_000
+    for picture in ("rounds_guards.png", "rounds_loop.png"):
+        assert (tmp_path / picture).stat().st_size > 10_000
     models, guards, stops, labellers = found.tables
     assert [row[:2] for row in models.rows] == [
         ("healthy", "start"),

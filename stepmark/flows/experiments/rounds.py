@@ -51,7 +51,7 @@ from trainer.evaluate.bootstrap import Estimate, ratio, resampled_totals
 
 from .estimates import in_words, mean_of, share_of
 from .findings import Figure, Findings, Measured, Table
-from .rounds_picture import draw_rounds
+from .rounds_picture import draw_closing, draw_rounds
 
 Floats = npt.NDArray[np.float64]
 
@@ -329,11 +329,12 @@ def _findings(
     stop = _stop_of(collapsing)
     others = _stop_of(collapsing, without=[guards.VERIFIED])
     others_share = float((_stops(collapsing, plan, without=[guards.VERIFIED]) >= 0).mean())
-    draw_rounds(
-        {HEALTHY: [loop.rounds for loop in healthy], COLLAPSING: [collapsing.rounds]},
-        k=k,
-        stops_at=None if stop is None else stop[0],
-        path=out / "rounds_guards.png",
+    loops = {HEALTHY: [loop.rounds for loop in healthy], COLLAPSING: [collapsing.rounds]}
+    draw_rounds(loops, k=k, stops_at=None if stop is None else stop[0], path=out / "rounds_guards.png")
+    draw_closing(
+        {"verified rounds": loops[HEALTHY], "its own majority as the truth": loops[COLLAPSING]},
+        stop=None if stop is None else f"a guard stops it after round {stop[0]}",
+        path=out / "rounds_loop.png",
     )
     stopped = "no guard stopped it" if stop is None else f"it was stopped after round {stop[0]} by {stop[1]}"
     without = (
@@ -370,6 +371,11 @@ def _findings(
             _labeller_table(labellers, plan),
         ),
         figures=(
+            Figure(
+                "rounds_loop.png",
+                "Share of right samples on fresh problems: loops that learn from verified solutions (mean, and "
+                "each), and one that learns from its own majority, run to the end.",
+            ),
             Figure(
                 "rounds_guards.png",
                 f"pass@1 and pass@{k}, and guards, over rounds: healthy loops (mean, and each) against the "

@@ -1,7 +1,8 @@
-"""The picture of the rounds: what models solve and what guards read, healthy loops against a collapsing one."""
+"""Pictures of the rounds: what models solve and what guards read, healthy loops against a collapsing one."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from db.rounds import RoundState
 from stepmark import guards
@@ -30,25 +31,55 @@ def draw_rounds(
         (None, guards.GAP),
     )
     for axes, (metric, guard) in zip(axes_of, panels, strict=True):
-        for colour, (kind, found) in zip(COLOURS, loops.items(), strict=False):
-            series = [_series(rounds, metric, guard) for rounds in found]
-            for one in series:
-                axes.plot(range(len(one)), one, color=colour, linewidth=0.8, alpha=0.4)
-            mean = [_mean([one[at] for one in series]) for at in range(len(series[0]))]
-            axes.plot(range(len(mean)), mean, color=colour, linewidth=2, marker="o", markersize=5, label=kind)
+        _draw_panel(axes, loops, metric, guard)
+        for colour, found in zip(COLOURS, loops.values(), strict=False):
             bounds = [one["bound"] for rounds in found for one in rounds[0].guards if one["name"] == guard]
             known = [bound for bound in bounds if bound is not None]
             if known:
                 axes.axhline(sum(known) / len(known), color=colour, linestyle=":", linewidth=1)
         if stops_at is not None:
             axes.axvline(stops_at + 1.15, color="#777777", linestyle="--", linewidth=1)
-        n = max(len(rounds) for found in loops.values() for rounds in found)
-        axes.set_xticks(range(n + 1), ["start", *(f"round {number}" for number in range(n))])
         axes.set_title(metric or guard, fontsize=10)
-        tidy(axes, grid="y")
     handles, labels = axes_of[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path)
+
+
+def draw_closing(loops: Mapping[str, Sequence[Sequence[RoundState]]], *, stop: str | None, path: Path) -> None:
+    """Draws the share of right samples over the rounds, and what it is between them that raises it.
+
+    Args:
+        loops: By kind, each loop's rounds.
+        stop: What a guard did to the last kind, if it did.
+        path: Of the picture.
+    """
+    figure = new_figure(9.0, 4.2)
+    axes = figure.add_subplot()
+    _draw_panel(axes, loops, guards.PASS_1, guards.PASS_1)
+    for colour, (kind, found) in zip(COLOURS, loops.items(), strict=False):
+        ends = [_series(rounds, guards.PASS_1, guards.PASS_1)[-1] for rounds in found]
+        n = len(found[0])
+        text = kind if stop is None or kind != list(loops)[-1] else f"{kind}\n({stop})"
+        axes.annotate(text, (n, _mean(ends)), (10, 0), textcoords="offset points", color=colour, va="center")
+    axes.set_ylim(0.0, 1.02)
+    axes.set_ylabel("right samples, share (pass@1)")
+    axes.set_title("each round: generate → verify → label → export → train → select, on fresh problems measured")
+    figure.savefig(path)
+
+
+def _draw_panel(
+    axes: Any, loops: Mapping[str, Sequence[Sequence[RoundState]]], metric: str | None, guard: str
+) -> None:
+    """Draws one measure over the rounds: of each kind the mean, thick, and every loop, thin."""
+    for colour, (kind, found) in zip(COLOURS, loops.items(), strict=False):
+        series = [_series(rounds, metric, guard) for rounds in found]
+        for one in series:
+            axes.plot(range(len(one)), one, color=colour, linewidth=0.8, alpha=0.4)
+        mean = [_mean([one[at] for one in series]) for at in range(len(series[0]))]
+        axes.plot(range(len(mean)), mean, color=colour, linewidth=2, marker="o", markersize=5, label=kind)
+    n = max(len(rounds) for found in loops.values() for rounds in found)
+    axes.set_xticks(range(n + 1), ["start", *(f"round {number}" for number in range(n))])
+    tidy(axes, grid="y")
 
 
 def _series(rounds: Sequence[RoundState], metric: str | None, guard: str) -> list[float]:
