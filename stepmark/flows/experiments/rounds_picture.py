@@ -58,12 +58,12 @@ def draw_closing(loops: Mapping[str, Sequence[Sequence[RoundState]]], *, stop: s
     _draw_panel(axes, loops, guards.PASS_1, guards.PASS_1)
     for colour, (kind, found) in zip(COLOURS, loops.items(), strict=False):
         ends = [_series(rounds, guards.PASS_1, guards.PASS_1)[-1] for rounds in found]
-        n = len(found[0])
         text = kind if stop is None or kind != list(loops)[-1] else f"{kind}\n({stop})"
-        axes.annotate(text, (n, _mean(ends)), (10, 0), textcoords="offset points", color=colour, va="center")
+        place = len(found[0]), _mean(ends)
+        axes.annotate(text, place, (10, 0), textcoords="offset points", color=colour, va="center")
     axes.set_ylim(0.0, 1.02)
     axes.set_ylabel("right samples, share (pass@1)")
-    axes.set_title("each round: generate → verify → label → export → train → select, on fresh problems measured")
+    axes.set_title("generate → verify → label → export → train → select, and again", loc="left")
     figure.savefig(path)
 
 
