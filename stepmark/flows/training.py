@@ -1,7 +1,9 @@
 """Several reward models trained side by side, each in a process of its own."""
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -36,7 +38,7 @@ def train_side_by_side(
     """Trains the jobs, `workers` at a time on one thread each; returns each one's `stepmark.json` by name.
 
     A finished job is not trained again, an interrupted one is resumed. Ctrl-C lets those that train finish the step
-    at hand and write their checkpoints.
+    at hand and write their checkpoints, and so does the end of this process, however it comes.
 
     Raises:
         UserError: A job refuses its data or folder; the others are stopped.
@@ -87,6 +89,16 @@ def _start_worker(shares: Any, is_stopping: Any) -> None:
     global _shares, _is_stopping
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the parent ends us
     _shares, _is_stopping = shares, is_stopping
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process as `terminate` does once its parent is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    _is_stopping.set()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _train(index: int, job: TrainingJob) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,7 +53,9 @@ def test_a_process_that_is_killed_is_a_job_that_failed(folder: Path, tmp_path: P
     assert multiprocessing.active_children() == []
 
 
-def test_ctrl_c_leaves_checkpoints_and_no_traceback(folder: Path, tmp_path: Path) -> None:
+@contextlib.contextmanager
+def training_elsewhere(folder: Path, out: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that trains three jobs without end, two at a time, in a group of its own; both train."""
     code = """
 import sys
 from pathlib import Path
@@ -67,24 +69,53 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder), str(tmp_path)],
+        [sys.executable, "-c", code, str(folder), str(out)],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    logs = [tmp_path / kind / "log.jsonl" for kind in ("prm", "orm")]
     end = time.monotonic() + 180  # three processes start and load torch
     try:
-        while not all(log.exists() and log.stat().st_size for log in logs):
+        while not all(log.exists() and log.stat().st_size for log in logs(out)):
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
-        _, err = process.communicate(timeout=60)
+        yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # it would train for ever
-    assert (process.returncode, err) == (130, "")
-    assert all((log.parent / "checkpoint.pt").exists() for log in logs)
-    assert not (tmp_path / "bt").exists()  # it was handed out, and not begun
+        process.communicate()
+
+
+def logs(out: Path) -> list[Path]:
+    return [out / kind / "log.jsonl" for kind in ("prm", "orm")]
+
+
+def test_ctrl_c_leaves_checkpoints_and_no_traceback(folder: Path, tmp_path: Path) -> None:
+    with training_elsewhere(folder, tmp_path) as process:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (130, "")
+        assert all((log.parent / "checkpoint.pt").exists() for log in logs(tmp_path))
+        assert not (tmp_path / "bt").exists()  # it was handed out, and not begun
+
+
+def test_workers_end_with_a_parent_that_is_killed_and_leave_checkpoints(folder: Path, tmp_path: Path) -> None:
+    with training_elsewhere(folder, tmp_path) as process:
+        process.kill()
+        process.wait()
+        end = time.monotonic() + 60
+        while is_alive(process.pid):
+            assert time.monotonic() < end, "workers train on"
+            time.sleep(0.1)
+        assert all((log.parent / "checkpoint.pt").exists() for log in logs(tmp_path))
+
+
+def is_alive(group: int) -> bool:
+    """Whether a process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
