@@ -73,6 +73,12 @@ class Training:
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute activations again: slower, far less memory.")
     ] = False
+    sharding: Annotated[
+        Literal["none", "full"],
+        typer.Option(
+            help="full: deal weights, gradients and optimizer state out to the processes of torchrun (FSDP)."
+        ),
+    ] = "none"
     compile: Annotated[
         bool, typer.Option("--compile", help="torch.compile the layers; pays on a GPU in longer runs.")
     ] = False
