@@ -64,6 +64,11 @@ class Processes:
 ALONE = Processes()
 
 
+def is_first() -> bool:
+    """Tells whether this is the process of its run that prints: the only one, or the first that joined."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
 def join(device: torch.device) -> tuple[Processes, torch.device]:
     """Joins the processes of this run; returns them and the device of this one (a GPU each, where there are GPUs)."""
     if not dist.is_torchelastic_launched():

@@ -103,7 +103,7 @@ def whole_weights(net: RewardNet, *, keep: bool) -> dict[str, Tensor]:
     Every process must ask for it; those that do not `keep` it get an empty one.
     """
     if not net.is_sharded:
-        return dict(net.state_dict()) if keep else {}
+        return net.state_dict() if keep else {}
     gathered: dict[int, Tensor] = {}
     found: dict[str, Tensor] = {}
     for name, value in net.state_dict(keep_vars=True).items():

@@ -93,6 +93,7 @@ class Training:
 
     def run(self, kind: "Kind", **settings: Any) -> None:
         """Trains a model of one kind with its own settings beside the common ones, and prints what came of it."""
+        from trainer.parallel import is_first
         from trainer.train import TrainSettings, train_reward_model
 
         common = {name: getattr(self, name) for name in TrainSettings.__slots__ if hasattr(self, name)}
@@ -108,6 +109,8 @@ class Training:
                 progress=show,
                 on_message=lambda message: print(message, file=sys.stderr),
             )
+        if not is_first():
+            return
         if self.json:
             print_json(report)
             return
