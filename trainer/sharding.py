@@ -36,8 +36,8 @@ def check_sharding(sharding: Sharding, processes: Processes, *, optimizer: Optim
         )
     if optimizer == "adamw8bit":
         raise SettingsError(
-            "--optimizer adamw8bit keeps one scale for 256 numbers of a whole tensor, which a share of one has not; "
-            "use --optimizer adamw with --sharding full, whose state is dealt out."
+            "--optimizer adamw8bit does not work with --sharding full: bitsandbytes takes whole tensors only; "
+            "use --optimizer adamw, whose state is dealt out."
         )
     if is_compiled:
         raise SettingsError("--compile is not supported with --sharding full; leave one of them out.")
@@ -88,7 +88,8 @@ def shard(net: RewardNet, *, precision: torch.dtype | None = None) -> None:
 
 def n_held(net: RewardNet) -> int:
     """Counts the numbers of a sharded network's parameters that this process holds (tied ones once)."""
-    return sum(parameter.to_local().numel() for parameter in net.parameters())
+    shares: list[Any] = list(net.parameters())
+    return sum(share.to_local().numel() for share in shares)
 
 
 def whole(value: Tensor) -> Tensor:
@@ -144,7 +145,7 @@ def load_whole_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) ->
     optimizer.load_state_dict(state)
 
 
-def _share(value: Tensor, like: Tensor) -> Tensor:
+def _share(value: Tensor, like: Any) -> Tensor:
     """Returns this process's share of a whole tensor, dealt out as another is."""
     if not hasattr(like, "device_mesh"):
         return value

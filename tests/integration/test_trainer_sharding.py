@@ -155,7 +155,7 @@ def assert_same_run(one: Path, two: Path, *, tolerance: float) -> None:
 def test_two_processes_with_shares_take_the_steps_of_one(folder: Path, name: str) -> None:
     if name not in MADE:
         pytest.skip("adapters need PEFT, an extra")
-    assert_same_run(folder / "alone" / name, folder / "sharded" / name, tolerance=1e-4)
+    assert_same_run(folder / "alone" / name, folder / "sharded" / name, tolerance=1e-5)
     manifests = [json.loads((folder / out / name / "stepmark.json").read_text()) for out in ("alone", "sharded")]
     assert [(m["processes"], m["sharding"]) for m in manifests] == [(1, "none"), (2, "full")]
     for key in ("rows", "flags", "n_steps", "n_tokens", "best_epoch", "layout"):
@@ -192,10 +192,10 @@ def test_an_interrupted_sharded_run_resumes_on_the_same_trajectory(folder: Path)
 
 def test_a_checkpoint_of_one_process_is_taken_up_by_two_and_the_other_way_round(folder: Path) -> None:
     name = "prm on a tied Llama"
-    assert_same_run(folder / "alone" / name, folder / "handed over" / name, tolerance=1e-4)
+    assert_same_run(folder / "alone" / name, folder / "handed over" / name, tolerance=1e-5)
     name = "bt on a Llama"
     train_alone(folder, name, "handed back", resume=True)
-    assert_same_run(folder / "alone" / name, folder / "handed back" / name, tolerance=1e-4)
+    assert_same_run(folder / "alone" / name, folder / "handed back" / name, tolerance=1e-5)
 
 
 def test_each_process_holds_half_of_weights_gradients_and_state(folder: Path) -> None:
@@ -241,7 +241,7 @@ def test_what_cannot_be_sharded_is_refused(folder: Path) -> None:
     two = Processes(0, 2)
     with pytest.raises(SettingsError, match="this is the only one; start them with torchrun"):
         check_sharding("full", ALONE, optimizer="adamw", is_compiled=False)
-    with pytest.raises(SettingsError, match="use --optimizer adamw with --sharding full"):
+    with pytest.raises(SettingsError, match="adamw8bit does not work with --sharding full"):
         check_sharding("full", two, optimizer="adamw8bit", is_compiled=False)
     with pytest.raises(SettingsError, match="--compile is not supported with --sharding full"):
         check_sharding("full", two, optimizer="adamw", is_compiled=True)
