@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 SPECIAL_TOKENS = ("<|pad|>", "<|bos|>", "<|user|>", "<|assistant|>", "<|end|>", "<|prm_label|>")
 
@@ -44,22 +44,37 @@ def tiny_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE) -> Any:
     return tokenizer
 
 
+LAYOUTS: dict[str, tuple[Any, Any]] = {
+    "llama": (LlamaConfig, LlamaForCausalLM),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+}
+
+
 def save_tiny_lm(
-    folder: Path, *, tied: bool = True, seed: int = 0, heads: int = 4, head_dim: int = 12, n_positions: int = 128
+    folder: Path,
+    *,
+    tied: bool = True,
+    seed: int = 0,
+    heads: int = 4,
+    head_dim: int = 12,
+    n_positions: int = 128,
+    layout: str = "llama",
 ) -> str:
-    """Writes a random Llama of about 60,000 parameters and its tokenizer; returns the folder as a name.
+    """Writes a random model of about 60,000 parameters and its tokenizer; returns the folder as a name.
 
     vLLM's CPU kernels want heads of 32 numbers or more.
     """
     tokenizer = tiny_tokenizer()
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
+    make_config, make_model = LAYOUTS[layout]
+    model = make_model(
+        make_config(
             vocab_size=len(tokenizer),
             hidden_size=heads * head_dim,
             intermediate_size=96,
             num_hidden_layers=2,
             num_attention_heads=heads,
+            num_key_value_heads=heads if layout == "llama" else heads // 2,
             head_dim=head_dim,
             max_position_embeddings=n_positions,
             tie_word_embeddings=tied,

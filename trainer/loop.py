@@ -32,6 +32,7 @@ from .models import RewardNet
 from .objectives import NO_WEIGHTS, REFERRED, Weights, parts, sizes, sums
 from .optimizers import OptimizerName, make_optimizer
 from .parallel import ALONE, Processes
+from .sharding import load_whole_state, load_whole_weights, whole, whole_state, whole_weights
 from .trackers import Tracker, flat
 
 EVALUATION_SHARE = 0.2
@@ -134,20 +135,24 @@ def accumulate_gradients(
     *,
     weights: Weights = NO_WEIGHTS,
     n_targets: Sequence[int] | None = None,
+    idle: Sequence[Batch] = (),
+    scale: float = 1.0,
 ) -> Tensor:
     """Adds the gradients of one optimizer step and returns its loss.
 
     Each part of the loss is the mean over its targets in all batches, or in `n_targets` of which these are some.
+    Batches that are `idle` go through the network and count for nothing. Gradients are `scale` times the loss's.
     """
     counts = n_targets or sizes(net.kind, [count for batch in batches for count in batch.counts])
     total = torch.zeros((), device=next(net.parameters()).device)
-    for batch in batches:
+    for batch, share in [*((batch, 1.0) for batch in batches), *((batch, 0.0) for batch in idle)]:
         with _precision(batch.input_ids.device):
             found = parts(net, batch, weights)
             loss = sum(
-                (part.weight * part.losses.sum() / n for part, n in zip(found, counts, strict=True)), 0.0 * total
+                (share * part.weight * part.losses.sum() / n for part, n in zip(found, counts, strict=True)),
+                0.0 * total,
             )
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward(torch.full_like(loss, scale))  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total
 
@@ -291,20 +296,31 @@ class _Run:
         every = np.concatenate(items)
         numbers = (every[:, None] * self.train.group + np.arange(self.train.group)).ravel()
         counts = np.diff(self.train.position_starts)[numbers].tolist()
-        loss = accumulate_gradients(self.net, batches, weights=self._weights, n_targets=sizes(self.net.kind, counts))
-        if self.processes.n > 1:
+        n = self.processes.n
+        is_sharded = self.net.is_sharded
+        # Shares are gathered by all processes together, so each makes as many passes as the first.
+        n_idle = -(-len(items) // n) - len(batches) if is_sharded else 0
+        loss = accumulate_gradients(
+            self.net,
+            batches,
+            weights=self._weights,
+            n_targets=sizes(self.net.kind, counts),
+            idle=[self._batch(items[0][:1])] * n_idle,
+            scale=n if is_sharded else 1.0,  # FSDP takes the mean over the processes
+        )
+        if n > 1:
             note = torch.stack([loss, torch.full_like(loss, float(is_interrupted))])
-            self.processes.sum([note, *self._gradients()])
+            self.processes.sum([note] if is_sharded else [note, *self._gradients()])
             loss, is_interrupted = note[0], bool(note[1] > 0)
         self._loss_sum += loss
-        self._norm = torch.nn.utils.clip_grad_norm_(self._trained(), self.settings.clip)
+        self._norm = whole(torch.nn.utils.clip_grad_norm_(self._trained(), self.settings.clip))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._n_summed += 1
         self.step += 1
         self.report.n_steps = self.step
-        n = self.processes.n  # the others' batches are taken to be like ours
         self.report.n_tokens += int(np.diff(self.train.token_starts)[numbers].sum())
+        # the others' batches are taken to be like ours
         self.report.n_computed += n * sum(self.net.n_positions(batch) for batch in batches)
         self.report.flops += n * sum(self._cost.of(batch) for batch in batches)
         self.report.train_s += time.perf_counter() - started
@@ -346,9 +362,9 @@ class _Run:
         measures = evaluate(
             self.net, validation, items, batch_tokens=self.settings.batch_tokens, beta=self.settings.beta
         )
-        self.report.evaluations.append(measures)
+        self.report.evaluations.append(self.processes.agree(measures))
         self.report.evaluation_s += time.perf_counter() - started
-        return {"step": self.step, "epoch": self.steps[self.step - 1][0], "validation": measures}
+        return {"step": self.step, "epoch": self.steps[self.step - 1][0], "validation": self.report.evaluations[-1]}
 
     def keep_best(self) -> None:
         """Writes the weights beside the checkpoint where they are the best so far."""
@@ -358,10 +374,11 @@ class _Run:
         if self.settings.patience is None or best != len(losses) - 1:
             return
         self.report.best_epoch = best
+        weights = whole_weights(self.net, keep=self.processes.is_first)
         if not self.processes.is_first:
             return
         partial = self.best_path.with_suffix(".partial")
-        torch.save(self.net.state_dict(), partial)
+        torch.save(weights, partial)
         partial.replace(self.best_path)
 
     def is_out_of_patience(self) -> bool:
@@ -373,7 +390,7 @@ class _Run:
         """Puts the best weights into the network at the end of a run that kept them."""
         self.processes.wait()
         if self.report.best_epoch is not None and self.best_path.exists():
-            self.net.load_state_dict(torch.load(self.best_path, map_location=self.device, weights_only=True))
+            load_whole_weights(self.net, self._read(self.best_path))
 
     def speed(self) -> dict[str, float]:
         """Returns how fast this process trains since it took the run up, and how much of the device it uses.
@@ -414,13 +431,15 @@ class _Run:
         more.
         """
         self._finite_loss_sum()
-        if not self.processes.is_first:
+        is_first = self.processes.is_first
+        weights, optimizer = whole_weights(self.net, keep=is_first), whole_state(self.optimizer, keep=is_first)
+        if not is_first:
             return
         state = {
             "identity": self.identity,
             "step": self.step,
-            "model": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "model": weights,
+            "optimizer": optimizer,
             "rng": torch.get_rng_state(),
             "device_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "loss_sum": self._loss_sum,
@@ -436,7 +455,7 @@ class _Run:
         """Continues from the checkpoint, where there is one."""
         if not self.checkpoint_path.exists():
             return
-        state = torch.load(self.checkpoint_path, map_location=self.device, weights_only=True)
+        state = self._read(self.checkpoint_path)
         differing = [key for key in self.identity if state["identity"].get(key) != self.identity[key]]
         if differing:
             was = ", ".join(
@@ -445,17 +464,23 @@ class _Run:
             raise SettingsError(
                 f"{self.checkpoint_path} belongs to another run: {was}. Use the same flags, or --overwrite."
             )
-        self.net.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_whole_weights(self.net, state["model"])
+        load_whole_state(self.optimizer, state["optimizer"])
         torch.set_rng_state(state["rng"].cpu())
         if self.device.type == "cuda":
             torch.cuda.set_rng_state_all([rng.cpu() for rng in state["device_rng"]])
         self.step = state["step"]
-        self._loss_sum = state["loss_sum"]
+        self._loss_sum = state["loss_sum"].to(self.device)
         self._n_summed = state["n_summed"]
         self._shown_loss = state["shown_loss"]
         self.report = FitReport(**state["report"])
         self._started_with = (self.report.n_tokens, self.report.train_s, self.report.flops)
+
+    def _read(self, path: Path) -> Any:
+        """Reads whole tensors, to the device; where only shares are wanted, without having all in memory."""
+        if self.net.is_sharded:
+            return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        return torch.load(path, map_location=self.device, weights_only=True)
 
     def truncate_log(self) -> None:
         """Removes what the log says about steps after the checkpoint, and the log of a run that starts

@@ -57,6 +57,8 @@ class RewardNet(nn.Module):
         self.model = model
         self.form: Form = "padded"
         """How batches must be laid out; see `find_form`."""
+        self.is_sharded = False
+        """Whether this process holds a share of the parameters; then all call `forward` together, nothing else."""
         self._usual_attention: str = model.config._attn_implementation
         self.label_ids = label_ids
         self.rows: nn.Parameter | None = None
@@ -226,10 +228,6 @@ class LanguageNet(RewardNet):
     """A causal LM of which the log-probabilities of given tokens are read."""
 
     def forward(self, batch: Batch) -> Tensor:
-        """Returns the log-probabilities [K] of the batch's targets."""
-        return self.log_probabilities(batch)
-
-    def log_probabilities(self, batch: Batch) -> Tensor:
         """Returns log p(target) at each read position: [K], in float32."""
         return self.log_probabilities_at(self.hidden(batch).index_select(0, batch.reads), batch.targets)
 
@@ -282,8 +280,7 @@ class CloudNet(LanguageNet):
         is_reward = last_reads(batch)
         values = torch.zeros(len(hidden), device=hidden.device)
         values[is_reward] = self.rewards(hidden[is_reward])
-        if not bool(is_reward.all()):
-            values[~is_reward] = self.log_probabilities_at(hidden[~is_reward], batch.targets[~is_reward])
+        values[~is_reward] = self.log_probabilities_at(hidden[~is_reward], batch.targets[~is_reward])
         return values
 
     def rewards(self, hidden: Tensor) -> Tensor:

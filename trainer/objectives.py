@@ -64,7 +64,7 @@ def sizes(kind: Kind, counts: Sequence[int]) -> list[int]:
 
 
 def parts(net: Any, batch: Batch, weights: Weights) -> list[Part]:
-    """Computes the losses of a batch, in the order of `sizes`."""
+    """Computes the losses of a batch, in the order of `sizes`, from one call of the network."""
     return _PARTS[net.kind](net, batch, weights)
 
 
@@ -82,16 +82,16 @@ def _bradley_terry(rewards: Tensor, margins: Tensor, weights: Weights) -> Tensor
 
 
 def _text(net: Any, batch: Batch, weights: Weights) -> list[Part]:
-    return [Part(1.0, -net.log_probabilities(batch))]
+    return [Part(1.0, -net(batch))]
 
 
 def _implicit(net: Any, batch: Batch, weights: Weights) -> list[Part]:
-    ratios = _log_ratios(net.log_probabilities(batch), batch)
+    ratios = _log_ratios(net(batch), batch)
     return [Part(1.0, outcome_loss(weights.beta * ratios, batch.labels))]
 
 
 def _judge(net: Any, batch: Batch, weights: Weights) -> list[Part]:
-    logps = net.log_probabilities(batch)
+    logps = net(batch)
     ratios = _log_ratios(logps, batch)
     is_chosen = torch.arange(len(batch.counts), device=logps.device) % 2 == 0
     is_chosen = is_chosen.repeat_interleave(torch.tensor(batch.counts, device=logps.device))
@@ -103,12 +103,10 @@ def _judge(net: Any, batch: Batch, weights: Weights) -> list[Part]:
 
 def _cloud(net: Any, batch: Batch, weights: Weights) -> list[Part]:
     is_reward = last_reads(batch)
-    hidden = net.hidden(batch)
-    rewards = net.rewards(hidden[batch.reads[is_reward]])
-    logps = net.log_probabilities_at(hidden[batch.reads[~is_reward]], batch.targets[~is_reward])
+    values = net(batch)
     return [
-        Part(1.0, _bradley_terry(rewards, batch.targets[is_reward], weights)),
-        Part(weights.lm, -logps),
+        Part(1.0, _bradley_terry(values[is_reward], batch.targets[is_reward], weights)),
+        Part(weights.lm, -values[~is_reward]),
     ]
 
 

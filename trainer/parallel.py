@@ -1,4 +1,4 @@
-"""One run on several processes, each with a copy of the weights and a share of the micro-batches.
+"""One run on several processes, each with a share of the micro-batches, and of the weights too under `sharding.py`.
 
 A step's micro-batches are dealt out, gradients are summed, and every process takes the same step, so that the
 trajectory is that of one process with the same flags. `torchrun` and `accelerate launch` start the processes and
@@ -7,11 +7,14 @@ say who is who; without them there is one process and nothing here does anything
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from stepmark.errors import SettingsError
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,14 @@ class Processes:
             for tensor in tensors:
                 dist.all_reduce(tensor)
 
+    def agree(self, value: _T) -> _T:
+        """Returns the value of the first process, so that all decide alike on what each has measured."""
+        if self.n == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
+
     def check(self, accumulate: int) -> None:
         """Refuses a number of micro-batches that cannot be dealt out evenly.
 
@@ -51,6 +62,11 @@ class Processes:
 
 
 ALONE = Processes()
+
+
+def is_first() -> bool:
+    """Tells whether this is the process of its run that prints: the only one, or the first that joined."""
+    return not dist.is_initialized() or dist.get_rank() == 0
 
 
 def join(device: torch.device) -> tuple[Processes, torch.device]:

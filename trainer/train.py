@@ -40,6 +40,7 @@ from .optimizers import OptimizerName, check_optimizer
 from .parallel import join
 from .render import TOO_LONG, Renderer, RowCounts, check_splits, encode_rows, label_token_ids
 from .rows import CONFIG_OF, Kind, data_fingerprint, read_rows, split_files
+from .sharding import Sharding, check_sharding, n_held, shard, whole_weights
 from .trackers import Logger, find_trackers
 
 MANIFEST = "stepmark.json"
@@ -105,6 +106,8 @@ class TrainSettings:
     """Train adapters of this rank and the head in full, the rest frozen (needs PEFT); the saved model is merged."""
     gradient_checkpointing: bool = False
     """Keep fewer activations and compute them again: about a third slower, far less memory."""
+    sharding: Sharding = "none"
+    """On several processes: `full` deals weights, gradients and optimizer state out to them."""
     compile: bool = False
     """Compile the layers with torch.compile; it pays on a GPU with runs of over some minutes."""
     checkpoint_every: int = 500
@@ -156,6 +159,7 @@ def train_reward_model(
     processes.check(settings.accumulate)
     trackers = find_trackers(settings.log, out)
     check_optimizer(settings.optimizer)
+    check_sharding(settings.sharding, processes, optimizer=settings.optimizer, is_compiled=settings.compile)
     if not processes.is_first:
         progress, on_message = silent, lambda message: None
     config = settings.config or CONFIG_OF[kind]
@@ -167,7 +171,14 @@ def train_reward_model(
     processes.wait()
     torch.manual_seed(settings.seed)
     started = time.perf_counter()
-    net = build_net(model, kind, tokenizer, label_ids=label_ids, own_head=settings.own_head)
+
+    def build(*, is_adapted: bool = False) -> RewardNet:
+        built = build_net(model, kind, tokenizer, label_ids=label_ids, own_head=settings.own_head)
+        if is_adapted and settings.lora_rank is not None:
+            add_lora(built, settings.lora_rank)
+        return built
+
+    net = build()
     size = n_parameters(net)
     max_length = _max_length(settings, net)
     splits = {name: _Split(*encode_rows(read_rows(data, kind, name, config=config), renderer, max_length=max_length))
@@ -233,6 +244,9 @@ def train_reward_model(
         net.model.activation_checkpointing_enable()
     if settings.compile:
         net.compile_layers()
+    if settings.sharding == "full":
+        shard(net, precision=torch.bfloat16 if device.type == "cuda" else None)
+        on_message(f"dealt out to {processes.n} processes: this one holds {n_held(net):,} of {size:,} parameters")
     prepare_s = time.perf_counter() - started
     with _threads(threads):
         peak = matrix_peak(device)
@@ -250,9 +264,13 @@ def train_reward_model(
             resume=resume,
             progress=progress,
         )
+    weights = whole_weights(net, keep=processes.is_first) if net.is_sharded else None
     if not processes.is_first:
         processes.wait()
         return json.loads((out / MANIFEST).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    if weights is not None:
+        net = build(is_adapted=True)
+        net.load_state_dict(weights)
     if settings.lora_rank is not None:
         merge_lora(net)
     layout = settings.layout or ("token-classification" if settings.own_head else default_layout(kind))
@@ -273,6 +291,7 @@ def train_reward_model(
         "device": str(device),
         "threads": threads,
         "processes": processes.n,
+        "sharding": settings.sharding,
         "batch_form": form,
         "peak_flops": round(peak),
         **_report_json(report, prepare_s, peak),

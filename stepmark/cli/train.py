@@ -73,6 +73,12 @@ class Training:
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute activations again: slower, far less memory.")
     ] = False
+    sharding: Annotated[
+        Literal["none", "full"],
+        typer.Option(
+            help="full: deal weights, gradients and optimizer state out to the processes of torchrun (FSDP)."
+        ),
+    ] = "none"
     compile: Annotated[
         bool, typer.Option("--compile", help="torch.compile the layers; pays on a GPU in longer runs.")
     ] = False
@@ -87,6 +93,7 @@ class Training:
 
     def run(self, kind: "Kind", **settings: Any) -> None:
         """Trains a model of one kind with its own settings beside the common ones, and prints what came of it."""
+        from trainer.parallel import is_first
         from trainer.train import TrainSettings, train_reward_model
 
         common = {name: getattr(self, name) for name in TrainSettings.__slots__ if hasattr(self, name)}
@@ -102,6 +109,8 @@ class Training:
                 progress=show,
                 on_message=lambda message: print(message, file=sys.stderr),
             )
+        if not is_first():
+            return
         if self.json:
             print_json(report)
             return

@@ -384,6 +384,7 @@ def test_two_processes_take_the_steps_of_one(base: str, data: Path, tmp_path: Pa
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("train prm, train: read 120") == 1  # by the first process alone
     manifest = json.loads((two / "stepmark.json").read_text())
     assert manifest["processes"] == 2
     assert manifest["n_tokens"] == json.loads((one / "stepmark.json").read_text())["n_tokens"]

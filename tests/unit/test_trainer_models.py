@@ -1,6 +1,7 @@
 """Networks and gradients: two rows against full logits, padding, and accumulated batches."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,25 @@ def test_four_batches_of_one_accumulated_equal_one_batch_of_four(base: str, kind
     for name, grad in grads[0].items():
         torch.testing.assert_close(grad, grads[1][name], atol=1e-6, rtol=1e-3)
     assert any(grad.abs().max() > 1e-4 for grad in grads[0].values())
+
+
+def test_an_idle_batch_changes_neither_loss_nor_gradients_and_the_scale_only_these(base: str) -> None:
+    """As a process with shares of the weights has it: the mean of two processes is to be their sum."""
+    net = build(base, "orm")
+    torch.nn.init.normal_(net.model.score.weight)
+    batch, idle = (net.collate(random_set(), items) for items in (np.arange(4), np.arange(4, 8)))
+    found = []
+    settings: list[dict[str, Any]] = [{}, {"idle": [idle], "scale": 2.0}]
+    for more in settings:
+        net.zero_grad()
+        loss = accumulate_gradients(net, [batch], **more)
+        found.append((loss, [p.grad.clone() for p in net.parameters() if p.grad is not None]))
+    (loss, plain), (other, scaled) = found
+    assert torch.equal(loss, other)
+    assert len(plain) > 10
+    for a, b in zip(plain, scaled, strict=True):
+        torch.testing.assert_close(b, 2 * a, atol=1e-6, rtol=1e-4)
+    assert max(grad.abs().max().item() for grad in plain) > 1e-3
 
 
 def test_an_untrained_orm_gives_the_probability_of_the_two_rows(base: str) -> None:
