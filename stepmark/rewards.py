@@ -3,8 +3,8 @@ r"""Rewards of the tasks that `stepmark export rl` writes, as RL trainers call f
 1.0 where the verifier confirms what the model wrote, 0.0 where it does not, an answer or verdict that cannot be read
 included. A problem to solve is judged by the final answer, read and compared as `stepmark verify` does it. A solution
 to judge is judged by the verdict, read as that of a critic who applies the chain (`stepmark.verdicts`): a `pass` that
-did not carry every step is no verdict, so that guessing earns nothing. Whether the steps were carried faithfully is
-not looked at.
+did not carry every step is no verdict. Whether the steps were carried faithfully is not looked at, and a `fail` needs
+no reason: whoever fails everything earns the share of wrong solutions in the set.
 
 A row that says no ground truth, or a task that is not known here, raises: it is never a reward of zero.
 """
