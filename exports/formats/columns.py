@@ -98,6 +98,7 @@ RL = (
     Column("problem", "text", "the problem's statement; of `judge`, of the solution's own problem"),
     Column("id", "text", "what it is about: `problem/7`, or `solution/3/on/7`"),
     Column("trust", "text", "how the ground truth is known"),
+    Column("n_steps", "int", "steps of the solution to judge; null of `solve`"),
 )
 
 CONFIGS: Mapping[str, tuple[Column, ...]] = {

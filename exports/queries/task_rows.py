@@ -160,6 +160,7 @@ def solve_rows(
                     "problem": row.statement,
                     "id": f"problem/{row.problem_id}",
                     "trust": row.reference_trust or "unknown",
+                    "n_steps": None,
                 }
                 trace = {"problem_ids": [row.problem_id], "sources": [source], "rule": cells["trust"]}
                 yield SetRow(row.family, cells, source, licence, trust=row.reference_trust, trace=trace)
@@ -207,6 +208,7 @@ def judge_rows(
                     "problem": row.statement,
                     "id": f"solution/{row.solution_id}/on/{about}",
                     "trust": "step labels" if row.has_wrong_step else "outcome",
+                    "n_steps": len(row.steps),
                 }
                 trace = _trace(row, rule=cells["trust"])
                 trace["problem_ids"] = list(dict.fromkeys([row.problem_id, about]))

@@ -50,7 +50,10 @@ QUESTION = {
     "pre_generated_answer": TEXT,
     "pre_generated_verifier_score": pa.float64(),
 }
-ABOUT_TASK = {name: TEXT for name in ("split", "index", "id", "task", "problem", "trust", "source")} | {"index": INT}
+ABOUT_TASK = {
+    **{name: TEXT for name in ("split", "index", "id", "task", "problem", "trust", "n_steps", "source")},
+    **{name: INT for name in ("index", "n_steps")},
+}
 
 ARROW: dict[str, dict[str, dict[str, Any]]] = {
     "prm": {
@@ -125,7 +128,11 @@ ARROW: dict[str, dict[str, dict[str, Any]]] = {
             "reward_model": pa.struct({"style": TEXT, "ground_truth": TEXT}),
             "extra_info": pa.struct(ABOUT_TASK),
         },
-        "trl": {"prompt": MESSAGES, **{name: TEXT for name in ("task", "ground_truth", "problem", "id", "trust")}},
+        "trl": {
+            "prompt": MESSAGES,
+            **{name: TEXT for name in ("task", "ground_truth", "problem", "id", "trust")},
+            "n_steps": INT,
+        },
     },
 }
 

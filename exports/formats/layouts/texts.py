@@ -44,7 +44,7 @@ def _verl(row: Row, about: About, options: LayoutOptions, left_out: Counter[str]
         "extra_info": {
             "split": about.split,
             "index": about.number,
-            **{name: row[name] for name in ("id", "task", "problem", "trust")},
+            **{name: row[name] for name in ("id", "task", "problem", "trust", "n_steps")},
             "source": about.source,
         },
     }
@@ -96,6 +96,7 @@ RL_LAYOUTS = (
                     "task": "text",
                     "problem": "text",
                     "trust": "text",
+                    "n_steps": "int",
                     "source": "text",
                 },
                 "where the row comes from, and how its ground truth is known",
