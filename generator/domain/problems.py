@@ -224,10 +224,8 @@ def draw_problems(
         n: How many.
         seed: Seed of the drawing. Seeds of the project: 0-99 the embedded model's corpus, 900-999 measurements
             while it was made, 1000-1999 the demo's training problems, 2000-2999 the demo's test problems,
-            5000-5999 rounds of the loop.
-            4000-4999 active labelling.
-            3000-3999 the self-verifying experiment.
-            6000-6999 the comparison of reward models.
+            3000-3999 the self-verifying experiment, 4000-4999 active labelling, 5000-5999 rounds of the loop,
+            6000-6499 the comparison of reward models, 6500-6999 GRPO (examples/grpo).
         part: Only families of this part; None takes both.
         exclude_families: Families that must not appear, as `DomainProblem.family` writes them.
 
