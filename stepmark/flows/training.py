@@ -83,6 +83,7 @@ def train_side_by_side(
 
 _shares: Any = None
 _is_stopping: Any = None
+_at_work = threading.Lock()
 
 
 def _start_worker(shares: Any, is_stopping: Any) -> None:
@@ -98,7 +99,9 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     _is_stopping.set()
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)  # a job that trains writes its checkpoint and ends, and only the job
+    with _at_work:
+        os._exit(1)
 
 
 def _train(index: int, job: TrainingJob) -> dict[str, Any]:
@@ -114,14 +117,15 @@ def _train(index: int, job: TrainingJob) -> dict[str, Any]:
             last = time.monotonic()
             _shares[index] = done / total
 
-    manifest = train_reward_model(
-        job.kind,
-        data=job.data,
-        model=job.model,
-        out=job.out,
-        settings=TrainSettings(epochs=job.epochs, seed=job.seed, threads=1, **job.more),
-        resume=True,
-        progress=on_progress,
-    )
+    with _at_work:
+        manifest = train_reward_model(
+            job.kind,
+            data=job.data,
+            model=job.model,
+            out=job.out,
+            settings=TrainSettings(epochs=job.epochs, seed=job.seed, threads=1, **job.more),
+            resume=True,
+            progress=on_progress,
+        )
     _shares[index] = 1.0
     return manifest
