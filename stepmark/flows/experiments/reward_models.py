@@ -17,8 +17,10 @@ import numpy as np
 from generator.domain import DomainProblem, check_solution, draw_problems
 from stepmark.engine import Sampling
 from stepmark.errors import InputError, JobError
-from stepmark.flows.cloud import CloudJob, score_with_own_critiques, train_cloud
+from stepmark.flows.cloud import CloudJob, train_cloud
+from stepmark.flows.critiques import Sampled
 from stepmark.flows.demo import MODEL, Watch
+from stepmark.flows.models import open_model
 from stepmark.flows.stages import Stages, claim_folder
 from stepmark.flows.training import TrainingJob, train_side_by_side
 from stepmark.progress import Progress
@@ -302,8 +304,8 @@ def _score(
     }
     if name in own:
         folder, critic = own[name]
-        made = score_with_own_critiques(folder, items, critic=critic, n=plan.n_critiques, max_tokens=80, seed=seed)
-        return [[scored.score] for scored in made]
+        sampled = Sampled(n=plan.n_critiques, max_tokens=80, seed=seed)
+        return [[scored.score] for scored in open_model(folder, critic=critic, sampled=sampled).score(items)]
     folder = models / f"{ {'PRM': 'prm', 'ORM': 'orm', BT: 'bt', 'implicit PRM': 'implicit'}[name] }-{seed}"
     return [[scored.score, *scored.step_scores] for scored in RewardModel.load(folder).score(items)]
 
