@@ -256,7 +256,10 @@ def cloud_critiques(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
 ) -> None:
-    """Write the critiques of a CLoud set again with the model that will be trained on them: the second stage."""
+    """Write the critiques of a CLoud set again with the model that will be trained on them: the second stage.
+
+    Run again, it goes on where it stopped.
+    """
     from stepmark.flows.cloud import write_own_critiques
     from stepmark.flows.critiques import Sampled
 
@@ -267,6 +270,24 @@ def cloud_critiques(
         print_json(counts)
         return
     _print_critiques(counts)
+
+
+@app.command()
+def convert(
+    model: Annotated[Path, typer.Option(help="Folder of a trained PRM.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of the token classifier.")],
+    json: Json = False,
+) -> None:
+    """Write a PRM as a token classifier, as vLLM serves it: the two rows of the LM head, without training anew."""
+    from trainer.convert import as_token_classifier
+
+    report = as_token_classifier(model, out)
+    if json:
+        print_json(report)
+        return
+    pooler = f'{{"pooling_type": "STEP", "step_tag_id": {report["step_tag_id"]}}}'
+    print(f"{out}: a token classifier with the scores of {model}")
+    print(f"  vllm serve {out} --runner pooling --pooler-config '{pooler}'")
 
 
 @app.command(epilog=in_words("judge"))

@@ -177,6 +177,8 @@ def write_own_critiques(
         SettingsError: The folder holds the critiques of another critic, of other rows or of other sampling.
     """
     is_there = own.exists()
+    if is_there and not (own / COUNTS).exists():
+        raise SettingsError(f"--out {own} is there already and is no set of ours; name a new folder.")
     at = own if is_there else own.with_name(own.name + ".partial")
     at.mkdir(parents=True, exist_ok=True)
     rows, weights = data_fingerprint(data, "cloud"), model_revision(str(critic))
