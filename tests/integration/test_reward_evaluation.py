@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from db.connect import writing
+from db.critiques import critiques_of
 from db.evaluation import labelled_solutions
 from db.models import Annotation, Critique, Problem, Solution
 from exports.queries.importing import import_file
@@ -93,6 +94,11 @@ def test_critics_of_the_database_stand_side_by_side_by_way_of_working(filled: sa
                         is_confirmed=(verdict == "pass") == is_right, confirmation_rule="step labels",
                     )
                 )  # fmt: skip
+    first, *_, last = (solution.solution_id for solution in solutions)
+    found = {first: ["..."] * 2, last: ["..."] * 2}
+    assert critiques_of(filled, [first, last, 999], critic="M") == found  # names match in upper or lower case
+    assert critiques_of(filled, [first], critic="*", n=1) == {first: ["..."]}
+    assert critiques_of(filled, [first], critic="other") == {}
     report = evaluate_stored_critics(filled, n_boot=50)
     assert list(report["models"]) == ["m, apply on a variant", "m, judge"]
     apply, judge = report["models"].values()

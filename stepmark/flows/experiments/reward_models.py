@@ -310,8 +310,8 @@ def _score(
                 for (i, prompt, segments), one in zip(items, solutions, strict=True)
             )
         ]
-    model = _open(models, name, seed, n_critiques=plan.n_critiques)
-    return [[scored.score, *scored.step_scores] for scored in model.score(items)]
+    scorer = _open(models, name, seed, n_critiques=plan.n_critiques)
+    return [[scored.score, *scored.step_scores] for scored in scorer.score(items)]
 
 
 def _open(models: Path, name: str, seed: int, *, n_critiques: int) -> Scorer:
