@@ -75,6 +75,7 @@ def test_critics_of_the_database_stand_side_by_side_by_way_of_working(filled: sa
     """A judge that passes everything beside itself on a variant, where it fails the overfit solution."""
     with writing(filled) as session:
         solutions = list(session.scalars(sa.select(Solution).order_by(Solution.solution_id)))
+        first, last = solutions[0].solution_id, solutions[-1].solution_id
         solutions[1].extra = {"planted": "overfit"}
         parent = session.get_one(Problem, solutions[1].problem_id)
         variant = Problem(statement="another", statement_hash="v" * 32, family=parent.family, kind="template",
@@ -94,7 +95,6 @@ def test_critics_of_the_database_stand_side_by_side_by_way_of_working(filled: sa
                         is_confirmed=(verdict == "pass") == is_right, confirmation_rule="step labels",
                     )
                 )  # fmt: skip
-    first, *_, last = (solution.solution_id for solution in solutions)
     found = {first: ["..."] * 2, last: ["..."] * 2}
     assert critiques_of(filled, [first, last, 999], critic="M") == found  # names match in upper or lower case
     assert critiques_of(filled, [first], critic="*", n=1) == {first: ["..."]}
