@@ -564,6 +564,8 @@ def _findings(
             f"{plan.epochs} epochs; means over {plan.n_seeds} seeds; critiques are averaged over {plan.n_critiques}.",
             "Oracle critiques come from the exact checker and contain the verdict: that row is a bound, not a model.",
             "A judge's score is the share of its sampled judgements that pass; equal shares are broken at random.",
+            "The audit adds words to solutions that no model here has met in training, as `verified` or a "
+            "compliment: such an effect says what one model makes of strange text, not what its kind does.",
         ),
         tables=(
             Table(
