@@ -14,7 +14,7 @@ from stepmark.records import CritiqueRecord
 from .bulk import bulk_insert, is_among, reserve_ids, table_of
 from .connect import reading, writing
 from .models import Annotation, Annotator, Critique, Problem, Refinement, Solution
-from .selection import tells_first_error
+from .selection import name_like, tells_first_error
 from .subjects import SolutionSelection, Subject, iterate_subjects, selected_ids
 
 _CRITIQUES = table_of(Critique)
@@ -414,6 +414,40 @@ def _labels(session: Session, solution_ids: Collection[int]) -> dict[int, list[S
     found: dict[int, list[StepVerdict]] = defaultdict(list)
     for solution_id, kind, first_error in session.execute(query):
         found[solution_id].append(StepVerdict(kind == "person", first_error))
+    return found
+
+
+def critiques_of(
+    engine: sa.Engine, solution_ids: Collection[int], *, critic: str, n: int | None = None
+) -> dict[int, list[str]]:
+    """What critics said of solutions, whoever was right, in the order of their ids; solutions without are left out.
+
+    A truncated critique and one without a readable verdict say nothing that counts: no exported set has them either.
+
+    Args:
+        engine: The database.
+        solution_ids: The solutions.
+        critic: Only by critics whose name matches this pattern.
+        n: The first so many of each solution; None: all.
+    """
+    found: dict[int, list[str]] = {}
+    with reading(engine) as session:
+        query = (
+            sa.select(Critique.solution_id, Critique.text, Critique.extra)
+            .where(
+                is_among(session, Critique.solution_id, solution_ids),
+                Critique.target_critique_id.is_(None),
+                Critique.verdict != "unreadable",
+                name_like(Critique.critic, critic),
+            )
+            .order_by(Critique.critique_id)
+        )
+        for row in session.execute(query):
+            if (row.extra or {}).get("is_truncated") or not row.text.strip():
+                continue
+            texts = found.setdefault(row.solution_id, [])
+            if n is None or len(texts) < n:
+                texts.append(row.text.strip())
     return found
 
 

@@ -297,6 +297,7 @@ def judged_pairs(engine: sa.Engine, judge_id: int) -> Iterator[JudgedPair]:
             Preference.solution_a_id,
             Preference.solution_b_id,
             Preference.choice,
+            a.problem_id,
             sa.func.length(a.text).label("a_length"),
             sa.func.length(b.text).label("b_length"),
             a.outcome.label("a_outcome"),
@@ -321,6 +322,7 @@ def judged_pairs(engine: sa.Engine, judge_id: int) -> Iterator[JudgedPair]:
                 (row.a_outcome, row.b_outcome),
                 (row.a_generator, row.b_generator),
                 people.get((row.solution_a_id, row.solution_b_id), ()),
+                str(row.problem_id),
             )
 
 

@@ -108,6 +108,17 @@ class Judgement:
         return self.forth.count("b") + self.back.count("a")
 
 
+def share_for_first(votes: Iterable[Choice | None], *, a_first: bool) -> float:
+    """The share of readable votes for the solution that stood first; a tie is half a vote, and so is none at all.
+
+    >>> share_for_first(["a", "equal", None, "a"], a_first=True), share_for_first(["a", "a"], a_first=False)
+    (0.8333333333333334, 0.0)
+    """
+    first = "a" if a_first else "b"
+    read = [1.0 if vote == first else 0.5 if vote == "equal" else 0.0 for vote in votes if vote is not None]
+    return sum(read) / len(read) if read else 0.5
+
+
 # ------------------------------------------------------------ auditing a judge
 
 
@@ -123,6 +134,8 @@ class JudgedPair:
     generators: tuple[str | None, str | None]
     by_people: tuple[Choice, ...] = ()
     """What people chose of the same pair."""
+    problem: str = ""
+    """Equal for pairs of one problem."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ import numpy.typing as npt
 
 from stepmark.errors import InputError, SettingsError
 
+from .rows import COMPARING
+
 Floats = npt.NDArray[np.float64]
 Method = Literal["temperature", "platt"]
 Target = Literal["steps", "solutions", "pairs"]
@@ -182,7 +184,7 @@ def calibrated(
     Raises:
         SettingsError: The model's calibration is of something else.
     """
-    if kind == "bt":
+    if kind in COMPARING:
         return float(_needed(fits, "pairs").apply(score)), ()
     if kind == "orm":
         return float(_needed(fits, "solutions").apply(score)), ()

@@ -1,26 +1,24 @@
-"""Scoring by a reward model that weighs critiques: each solution by the mean over several critiques sampled for it.
+"""Scoring by a reward model that weighs critiques: each solution by the mean over several critiques of it.
 
 CLoud (2408.11791) and GenRM (2408.15240) gain by averaging: each critique is one reading, and a mean of readings is
-steadier than one. Critiques are sampled from an engine that is passed in; the model that scores is passed in, too.
+steadier than one. What writes critiques is passed in, as is the model that scores.
 """
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol
 
-from stepmark.engine import Engine, Message, Request, Sample, Sampling, payload_hash
 from stepmark.steps import SEPARATOR
 
-from .render import CRITIQUE_OPENING
 from .rows import Prompt, as_prompt
-from .score import Scored
+from .score import Scored, solution_digest
 
-Ask = Callable[[Prompt, str], tuple[Message, ...]]
-"""From prompt and solution to the conversation in which a critique is asked for."""
+Write = Callable[[Sequence[tuple[Prompt, str]]], list[list[str]]]
+"""From prompts and solutions to the critiques of each; none where none could be written."""
 
 _WINDOW = 256
-"""Solutions whose critiques are sampled at a time."""
+"""Solutions whose critiques are written at a time."""
 
 
 class CritiqueScorer(Protocol):
@@ -34,68 +32,51 @@ class CritiqueScorer(Protocol):
         """Scores solutions with critiques of them, each by the mean over its critiques."""
 
 
-def ask_for_feedback(prompt: Prompt, solution: str) -> tuple[Message, ...]:
-    """CLoud's question to its own model: the conversation, continued by the user's request for feedback."""
-    turns = [Message(role, content) for role, content in prompt]
-    return (*turns, Message("assistant", solution), Message("user", CRITIQUE_OPENING.rstrip()))
+def usable(critiques: Iterable[str]) -> list[str]:
+    r"""The critiques that say anything, without blanks around them.
+
+    >>> usable(["It holds.\n", " "])
+    ['It holds.']
+    """
+    return [text.strip() for text in critiques if text.strip()]
 
 
 class CritiquedRewardModel:
-    """Scores as `trainer.score.RewardModel` does, each solution by the mean over `n` critiques of it."""
+    """Scores as `trainer.score.RewardModel` does, each solution by the mean over critiques of it."""
 
-    def __init__(
-        self,
-        model: CritiqueScorer,
-        engine: Engine,
-        *,
-        n: int = 8,
-        sampling: Sampling | None = None,
-        ask: Ask = ask_for_feedback,
-    ) -> None:
-        """Takes what scores and what writes critiques; the caller closes the engine.
-
-        Args:
-            model: Weighs critiques.
-            engine: Samples them.
-            n: Critiques of each solution.
-            sampling: How they are sampled.
-            ask: The conversation in which one is asked for.
-        """
+    def __init__(self, model: CritiqueScorer, write: Write) -> None:
+        """Takes what scores and what writes critiques."""
         self.kind = model.kind
         self.n_critiques = 0
-        """Critiques that were sampled."""
-        self.failures: Counter[str] = Counter()
-        """Critiques that could not be had, by kind of failure."""
-        self._model, self._engine, self._n = model, engine, n
-        self._sampling, self._ask = sampling or Sampling(), ask
+        """Critiques that were written."""
+        self.n_forwarded = 0
+        """Solutions of which critiques were asked for; repeated ones are not."""
+        self._model, self._write = model, write
+        self._known: dict[bytes, Scored] = {}
 
-    def score(self, items: Iterable[tuple[Hashable, str | Prompt, Sequence[str]]]) -> Iterator[Scored]:
-        """Scores solutions in the order in which they came; one without any critique has no score and a reason."""
+    def score(
+        self, items: Iterable[tuple[Hashable, str | Prompt, Sequence[str]]], *, how: Any = "product"
+    ) -> Iterator[Scored]:
+        """Scores solutions in the order in which they came; one without any critique has no score and a reason.
+
+        Each (prompt, segments) is criticised once while this object lives. `how` is for models of steps.
+        """
         iterator = iter(items)
         while window := list(islice(iterator, _WINDOW)):
-            prompts = [as_prompt(prompt) if isinstance(prompt, str) else prompt for _, prompt, _ in window]
-            critiques = self._critiques(
-                [self._ask(prompt, SEPARATOR.join(one[2])) for prompt, one in zip(prompts, window, strict=True)]
-            )
-            self.n_critiques += sum(map(len, critiques))
-            yield from self._model.score_critiqued(
-                (key, prompt, segments, found)
-                for prompt, (key, _, segments), found in zip(prompts, window, critiques, strict=True)
-            )
-
-    def _critiques(self, conversations: Sequence[tuple[Message, ...]]) -> list[list[str]]:
-        """The critiques of each conversation; equal conversations are asked once."""
-        keys = [payload_hash(self._engine.identity, messages, self._sampling) for messages in conversations]
-        asked = dict(zip(keys, conversations, strict=True))
-        requests = (Request(key, messages, self._sampling, tuple(range(self._n))) for key, messages in asked.items())
-        found: dict[str, list[str]] = {key: [] for key in asked}
-        for answer in self._engine.answer(requests):
-            if answer is None:
-                continue
-            request, completion = answer
-            for sample in completion.samples:
-                if isinstance(sample, Sample):
-                    found[request.key].append(sample.text)
-                else:
-                    self.failures[sample.kind] += 1
-        return [found[key] for key in keys]
+            digests = [solution_digest(prompt, segments) for _, prompt, segments in window]
+            new: dict[bytes, tuple[Prompt, Sequence[str]]] = {}
+            for digest, (_, prompt, segments) in zip(digests, window, strict=True):
+                if digest not in self._known:
+                    new[digest] = (as_prompt(prompt) if isinstance(prompt, str) else prompt, segments)
+            asked = [(prompt, SEPARATOR.join(segments)) for prompt, segments in new.values()]
+            written = [usable(found) for found in self._write(asked)] if asked else []
+            self.n_forwarded += len(new)
+            self.n_critiques += sum(map(len, written))
+            for scored in self._model.score_critiqued(
+                (digest, prompt, segments, critiques)
+                for (digest, (prompt, segments)), critiques in zip(new.items(), written, strict=True)
+            ):
+                assert isinstance(scored.key, bytes)
+                self._known[scored.key] = scored
+            for digest, (key, _, _) in zip(digests, window, strict=True):
+                yield replace(self._known[digest], key=key)

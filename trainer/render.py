@@ -212,9 +212,14 @@ class Renderer:
             return ReadSequence(tokens, written.positions, written.targets)
         return ReadSequence(tokens, [*written.positions, len(tokens) - 1], [*written.targets, margin])
 
-    def critique_opening(self, prompt: Prompt, solution: str) -> str:
-        """Returns the text after which a critique of a solution is to be written."""
-        return self._texts_around(prompt, solution)[0]
+    def critique_opening(self, prompt: Prompt, solution: str) -> tuple[int, ...]:
+        """Returns the tokens, as training has them, behind which a critique of a solution is to be written."""
+        return tuple(self._turns_around(prompt, solution)[0])
+
+    @property
+    def critique_end(self) -> int | None:
+        """The token that a critique is learnt to end with; None where the tokenizer has none."""
+        return next(iter(self._turns_around((("user", "?"),), "?")[1]), None)
 
     def _turns_around(self, prompt: Prompt, solution: str) -> tuple[list[int], list[int]]:
         before, after = self._texts_around(prompt, solution)

@@ -21,6 +21,9 @@ Kind = Literal["prm", "orm", "bt", "critique-rm", "implicit-prm", "cloud", "judg
 model whose steps' rewards come free; a model that writes critiques and gives rewards after them; a judge of pairs of
 judgements; a language model."""
 
+COMPARING: frozenset[Kind] = frozenset({"bt", "critique-rm", "cloud"})
+"""Kinds whose reward compares solutions of one prompt only, and is no probability."""
+
 CONFIG_OF: Mapping[Kind, str] = {
     "prm": "prm",
     "orm": "orm",

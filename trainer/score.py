@@ -34,6 +34,9 @@ Aggregate = Literal["product", "min", "mean", "last"]
 SCORERS: frozenset[Kind] = frozenset({"prm", "orm", "bt", "implicit-prm"})
 """Kinds that score a solution by itself."""
 
+CRITIQUED: frozenset[Kind] = frozenset({"critique-rm", "cloud"})
+"""Kinds that score a solution behind critiques of it; see `trainer.critiqued`."""
+
 _WINDOW = 2048
 """Items read ahead, so that batches can be made of similar lengths."""
 
@@ -140,7 +143,7 @@ class RewardModel:
             )
         iterator = iter(items)
         while window := list(islice(iterator, _WINDOW)):
-            digests = [_digest(prompt, segments) for _, prompt, segments in window]
+            digests = [solution_digest(prompt, segments) for _, prompt, segments in window]
             new: dict[bytes, tuple[str | Prompt, Sequence[str]]] = {}
             for digest, (_, prompt, segments) in zip(digests, window, strict=True):
                 if digest not in self._known:
@@ -173,7 +176,7 @@ class RewardModel:
         Raises:
             InputError: the model weighs no critiques.
         """
-        if self.kind not in ("critique-rm", "cloud"):
+        if self.kind not in CRITIQUED:
             raise InputError(f"a {self.kind} model weighs no critiques; score the solutions themselves.")
         iterator = iter(items)
         while window := list(islice(iterator, _WINDOW)):
@@ -267,6 +270,7 @@ def _per_item(data: TokenSet, found: Iterable[tuple[Any, torch.Tensor]]) -> Iter
         yield from zip(batch.tolist(), np.split(values.numpy(), np.cumsum(counts)[:-1]), strict=True)
 
 
-def _digest(prompt: str | Prompt, segments: Sequence[str]) -> bytes:
+def solution_digest(prompt: str | Prompt, segments: Sequence[str]) -> bytes:
+    """Returns what tells a solution of a prompt from others."""
     whole = json.dumps([prompt, list(segments)], ensure_ascii=False)
     return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,9 +1,10 @@
 """A reward model behind a vLLM server: scores as `trainer.score.RewardModel` does, over the pooling endpoint.
 
 The folder of the trained model stays the authority on how text becomes tokens: token ids are sent, never text, so a
-score is that of the same tokens in process. A PRM is served as a token classifier (`--layout token-classification`),
-with or without pooling type STEP; an ORM or Bradley-Terry model as the sequence classifier that it is. vLLM applies
-softmax, sigmoid or nothing by the model's configuration, so what comes back is a score already.
+score is that of the same tokens in process. A PRM is served as a token classifier (`--layout token-classification`,
+or `stepmark train convert`), with or without pooling type STEP; an ORM or Bradley-Terry model as the sequence
+classifier that it is. vLLM applies softmax, sigmoid or nothing by the model's configuration, so what comes back is a
+score already.
 
     vllm serve MODEL --runner pooling --pooler-config '{"pooling_type": "STEP", "step_tag_id": ID}'
 """
@@ -64,8 +65,8 @@ class ServedRewardModel:
         self.kind: Kind = self.manifest["kind"]
         if self.manifest["layout"] == "causal-lm":
             raise SettingsError(
-                f"{folder} is a PRM in the layout causal-lm, which no pooling server computes; train it with "
-                "--layout token-classification."
+                f"{folder} is a PRM in the layout causal-lm, which no pooling server computes; convert it with "
+                "`stepmark train convert`, or train it with --layout token-classification."
             )
         self.n_forwarded = 0
         """Solutions that went to the server."""

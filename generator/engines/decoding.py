@@ -93,7 +93,15 @@ class Conversations:
 class LanguageModel:
     """A causal language model in memory."""
 
-    def __init__(self, model: str, *, device: str = "auto", dtype: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+        ends: Sequence[int] = (),
+    ) -> None:
         """Loads the model.
 
         Args:
@@ -101,6 +109,7 @@ class LanguageModel:
             device: `auto` takes a GPU where there is one.
             dtype: `auto` takes float32 on a CPU, and the checkpoint's own type on a GPU.
             threads: Of this process; None takes one for small models on a CPU, else what torch chooses.
+            ends: Tokens that end a text, beside those of the model's own configuration.
 
         Raises:
             SettingsError: There is no such model, or it cannot be loaded.
@@ -124,7 +133,10 @@ class LanguageModel:
         end = network.generation_config.eos_token_id
         if end is None:
             end = self._tokenizer.eos_token_id
-        self._ends = torch.tensor([] if end is None else end, dtype=torch.int64, device=self.device).reshape(-1)
+        own = torch.tensor([] if end is None else end, dtype=torch.int64).reshape(-1).tolist()
+        self._ends = torch.tensor([*own, *ends], dtype=torch.int64, device=self.device)
+        self.context: int | None = getattr(network.config.get_text_config(), "max_position_embeddings", None)
+        """Tokens of prompt and sample together that the model can hold; None where it does not say."""
 
     @torch.inference_mode()
     def draw(self, rows: Sequence[Row]) -> list[Drawn]:

@@ -7,6 +7,8 @@ import typer
 
 from stepmark.errors import SettingsError
 
+from .critiquing import Critiquing
+from .flags import with_flags
 from .options import Db, Json, database_url
 from .output import print_json
 
@@ -163,11 +165,13 @@ def prmbench(
 
 
 @app.command()
+@with_flags
 def rewardbench(
     model: ModelsOption,
     files: Annotated[
         list[Path], typer.Argument(help="JSON rows with prompt, chosen and rejected (texts or lists), subset, id.")
     ],
+    critiquing: Critiquing,
     out: OutOption = None,
     boot: BootOption = 2000,
     seed: SeedOption = 0,
@@ -185,13 +189,17 @@ def rewardbench(
         for name, file in benchmark_files(files).items()
         for row in parse_rows(read_json_rows(file), str(file), default_subset=name)
     ]
-    models = open_models(model, device=device, threads=threads)
+    models = open_models(
+        model, device=device, threads=threads, critic=critiquing.critic, sampled=critiquing.sampled()
+    )
     _show(evaluate_rewardbench(models, rows, n_boot=boot, seed=seed), out, json)
 
 
 @app.command()
+@with_flags
 def calibration(
     model: ModelsOption,
+    critiquing: Critiquing,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="An exported set, or JSON lines of solutions, instead of the database."),
@@ -227,7 +235,7 @@ def calibration(
 
     fit_on, test_on = _calibration_rows(data, fit_split, split, db, source, fit_share, max_problems, seed)
     report = calibrate(
-        open_models(model, device=device, threads=threads),
+        open_models(model, device=device, threads=threads, critic=critiquing.critic, sampled=critiquing.sampled()),
         fit_on=fit_on,
         test_on=test_on,
         target=target,

@@ -7,13 +7,17 @@ import typer
 
 from stepmark.errors import SettingsError
 
+from .critiquing import Critiquing
+from .flags import with_flags
 from .options import Db, Json, database_url
 from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
 
+@with_flags
 def score(
     model: Annotated[Path, typer.Option(help="Folder of a reward model that `stepmark train` wrote.")],
+    critiquing: Critiquing,
     db: Db = None,
     name: Annotated[
         str | None, typer.Option(help="Store the scores under this name [default: the folder's].")
@@ -30,11 +34,22 @@ def score(
     ] = "transformers",
     base_url: Annotated[str | None, typer.Option(help="URL of the server, such as http://127.0.0.1:8000/v1.")] = None,
     served_name: Annotated[str | None, typer.Option(help="The model's name there, where it serves several.")] = None,
+    critiques_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Score behind the critiques of the database by critics named so; * is any text; without --critic.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; small models are fastest with one.")] = 1,
     json: Json = False,
 ) -> None:
-    """Scores the solutions that this reward model has not scored yet; run again, it goes on where it stopped."""
+    """Scores the solutions that this reward model has not scored yet; run again, it goes on where it stopped.
+
+    A model that weighs critiques gives a solution the mean reward over several: a CLoud model writes them itself, a
+    critique-rm is given those of --critic or --critiques-by.
+    """
     import torch
 
     from db.connect import open_database
@@ -42,6 +57,9 @@ def score(
 
     if (engine == "vllm-server") != (base_url is not None):
         raise SettingsError("--engine vllm-server needs --base-url URL, and only it takes one")
+    if critiques_by is not None and critiquing.critic is not None:
+        raise SettingsError("--critic writes critiques and --critiques-by reads stored ones; choose one")
+    is_stored = critiques_by is not None and critiquing.critiques is None
     torch.set_num_threads(threads)
     database = open_database(database_url(db))
     with progress_bar("score") as show:
@@ -55,10 +73,14 @@ def score(
             is_calibrated=calibrated,
             server=base_url,
             served_name=served_name,
+            critic=critiquing.critic,
+            critiques_by=critiques_by,
+            sampled=None if is_stored else critiquing.sampled(),
             progress=show,
         )
     if json:
         print_json(fields_of(report))
         return
     print_counts(f"score {report.reward_model}", read=report.n_read, kept=report.n_scored, dropped=report.dropped)
-    print(f"  {report.n_forwarded} different texts went through the {report.kind.upper()}")
+    behind = f" behind {report.n_critiques} critiques" if report.n_critiques else ""
+    print(f"  {report.n_forwarded} different texts went through the {report.kind.upper()}{behind}")

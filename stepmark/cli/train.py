@@ -1,6 +1,7 @@
 """`stepmark train`: one command for each kind of reward model."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -13,10 +14,11 @@ from trainer.defaults import in_words
 from .flags import with_flags
 from .options import Json
 from .output import print_counts, print_json
-from .progress import progress_bar
+from .progress import progress_bar, stages_of
 
 if TYPE_CHECKING:
     from trainer.rows import Kind
+    from trainer.train import TrainSettings
 
 app = typer.Typer(
     no_args_is_help=True, help="Train reward models on an exported set; the same command on CPU and GPU."
@@ -94,16 +96,15 @@ class Training:
     def run(self, kind: "Kind", **settings: Any) -> None:
         """Trains a model of one kind with its own settings beside the common ones, and prints what came of it."""
         from trainer.parallel import is_first
-        from trainer.train import TrainSettings, train_reward_model
+        from trainer.train import train_reward_model
 
-        common = {name: getattr(self, name) for name in TrainSettings.__slots__ if hasattr(self, name)}
         with progress_bar(f"train {kind}") as show:
             report = train_reward_model(
                 kind,
                 data=self.data,
                 model=self.model,
                 out=self.out,
-                settings=TrainSettings(**common, **settings),
+                settings=self.settings(**settings),
                 resume=self.resume,
                 overwrite=self.overwrite,
                 progress=show,
@@ -114,14 +115,29 @@ class Training:
         if self.json:
             print_json(report)
             return
-        for split, counts in report["rows"].items():
-            print_counts(
-                f"train {kind}, {split}", read=counts["read"], kept=counts["kept"], dropped=counts["dropped"]
-            )
-        seconds = report["timings_s"]["train"]
-        print(f"{self.out}: {report['n_steps']} steps, {report['n_tokens']:,} tokens in {seconds} s")
-        for name, value in report["metrics"].items():
-            print(f"  {name:24} {'-' if value is None else format(value, '.4f')}")
+        _print_trained(kind, self.out, report)
+
+    def settings(self, **settings: Any) -> "TrainSettings":
+        """The common settings with those of a kind."""
+        from trainer.train import TrainSettings
+
+        common = {name: getattr(self, name) for name in TrainSettings.__slots__ if hasattr(self, name)}
+        return TrainSettings(**common, **settings)
+
+
+def _print_trained(what: str, out: Path, report: Mapping[str, Any]) -> None:
+    for split, counts in report["rows"].items():
+        print_counts(f"train {what}, {split}", read=counts["read"], kept=counts["kept"], dropped=counts["dropped"])
+    seconds = report["timings_s"]["train"]
+    print(f"{out}: {report['n_steps']} steps, {report['n_tokens']:,} tokens in {seconds} s")
+    for name, value in report["metrics"].items():
+        print(f"  {name:24} {'-' if value is None else format(value, '.4f')}")
+
+
+def _print_critiques(counts: Mapping[str, Mapping[str, int]]) -> None:
+    for split, count in counts.items():
+        dropped = {"no critique was written": count["dropped"]} if count["dropped"] else {}
+        print_counts(f"cloud critiques, {split}", read=count["read"], kept=count["kept"], dropped=dropped)
 
 
 Centre = Annotated[float, typer.Option(help="Weight of the squared sum of a pair's rewards.")]
@@ -195,9 +211,46 @@ def cloud(
     training: Training,
     centre: Centre = 0.01,
     lm_weight: Annotated[float, typer.Option(help="Weight of the loss of writing the critiques.")] = 1.25,
+    stages: Annotated[
+        Literal["joint", "all"],
+        typer.Option(
+            help="joint: reward and critiques of the set together. all: first teach a critic those of the set "
+            "(OUT-critic), let it write them again (OUT-own), then joint from that critic on these."
+        ),
+    ] = "joint",
+    critic_epochs: Annotated[int | None, typer.Option(help="Epochs of the first stage [default: see below].")] = None,
+    critic_lr: Annotated[float | None, typer.Option(help="Rate of the first stage [default: see below].")] = None,
+    critiques: Annotated[int, typer.Option(min=1, help="Critiques of each solution in the second stage.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature of the second stage.")] = 0.5,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a critique at most.")] = 256,
 ) -> None:
-    """Train a reward model that writes a critique first: its joint stage, on the critiques of the set."""
-    training.run("cloud", centre=centre, lm_weight=lm_weight)
+    """Train a reward model that writes a critique first: its joint stage, or all three (--stages all)."""
+    if stages == "joint":
+        training.run("cloud", centre=centre, lm_weight=lm_weight)
+        return
+    from stepmark.flows.cloud import train_cloud_stages
+    from stepmark.flows.critiques import Sampled
+
+    report = train_cloud_stages(
+        data=training.data,
+        model=training.model,
+        out=training.out,
+        settings=training.settings(centre=centre, lm_weight=lm_weight),
+        critic_epochs=critic_epochs,
+        critic_lr=critic_lr,
+        sampled=Sampled(critiques, temperature, max_tokens, training.seed),
+        resume=training.resume,
+        overwrite=training.overwrite,
+        watch=stages_of("train cloud"),
+        on_message=lambda message: print(message, file=sys.stderr),
+    )
+    if training.json:
+        print_json(report)
+        return
+    out = training.out
+    _print_trained("critic", out.with_name(f"{out.name}-critic"), report["critic"])
+    _print_critiques(report["critiques"])
+    _print_trained("cloud", out, report["cloud"])
 
 
 @app.command("cloud-critiques")
@@ -212,18 +265,38 @@ def cloud_critiques(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: Json = False,
 ) -> None:
-    """Write the critiques of a CLoud set again with the model that will be trained on them: the second stage."""
-    from trainer.cloud import continue_with, write_critiques
-    from trainer.models import load_tokenizer
+    """Write the critiques of a CLoud set again with the model that will be trained on them: the second stage.
 
-    write = continue_with(model, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed, device=device)
-    counts = write_critiques(data, out, tokenizer=load_tokenizer(str(model)), write=write)
+    Run again, it goes on where it stopped.
+    """
+    from stepmark.flows.cloud import write_own_critiques
+    from stepmark.flows.critiques import Sampled
+
+    sampled = Sampled(n, temperature, max_tokens, seed)
+    with progress_bar("cloud critiques") as show:
+        counts = write_own_critiques(data, model, out, sampled, device=device, progress=show)
     if json:
         print_json(counts)
         return
-    for split, count in counts.items():
-        dropped = {"no critique was written": count["dropped"]} if count["dropped"] else {}
-        print_counts(f"cloud critiques, {split}", read=count["read"], kept=count["kept"], dropped=dropped)
+    _print_critiques(counts)
+
+
+@app.command()
+def convert(
+    model: Annotated[Path, typer.Option(help="Folder of a trained PRM.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of the token classifier.")],
+    json: Json = False,
+) -> None:
+    """Write a PRM as a token classifier, as vLLM serves it: the two rows of the LM head, without training anew."""
+    from trainer.convert import as_token_classifier
+
+    report = as_token_classifier(model, out)
+    if json:
+        print_json(report)
+        return
+    pooler = f'{{"pooling_type": "STEP", "step_tag_id": {report["step_tag_id"]}}}'
+    print(f"{out}: a token classifier with the scores of {model}")
+    print(f"  vllm serve {out} --runner pooling --pooler-config '{pooler}'")
 
 
 @app.command(epilog=in_words("judge"))

@@ -10,7 +10,7 @@ from trainer.calibration import Fit, Method, Target, write_calibration
 from trainer.evaluate.calibration import Judged, Pair, evaluate_calibration, fit, judge_items, judge_pairs, pairs_of
 from trainer.evaluate.comparison import Scorer
 from trainer.evaluate.items import Item, problem_key, read_items
-from trainer.rows import PairRow, read_rows
+from trainer.rows import COMPARING, PairRow, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def _pairs(data: Path, split: str) -> Iterator[Pair]:
 
 def default_target(kind: str) -> Target:
     """What a model of this kind is calibrated on unless asked otherwise."""
-    return "steps" if kind == "prm" else "pairs" if kind == "bt" else "solutions"
+    return "steps" if kind == "prm" else "pairs" if kind in COMPARING else "solutions"
 
 
 def calibrate(

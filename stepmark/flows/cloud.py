@@ -4,27 +4,34 @@ Ankner et al. 2024 (2408.11791): one, the model learns the critiques of the set;
 reward and critiques are learnt together. Off-policy leaves out stage two, for comparison.
 """
 
+import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from stepmark.progress import Progress, silent
-from stepmark.steps import SEPARATOR
-from trainer.cloud import continue_with, write_critiques
-from trainer.models import load_tokenizer
-from trainer.render import Renderer
-from trainer.rows import as_prompt
-from trainer.score import RewardModel, Scored
+import torch
+import torch.distributed as dist
 
+from generator.engines.revision import model_revision
+from stepmark.errors import SettingsError
+from stepmark.progress import Progress, silent
+from trainer.cloud import COUNTS, write_critiques
+from trainer.rows import data_fingerprint
+from trainer.train import TrainSettings, train_reward_model
+
+from .critiques import Sampled, critiques_by
+from .stages import claim_folder
 from .training import TrainingJob, train_side_by_side
 
 Policy = Literal["on-policy", "off-policy"]
 """Whose critiques the reward learns behind: the model's own, or those of the set."""
 
-_WINDOW = 128
+CRITIC, OWN = "critic", "own"
+"""What the first two stages leave: a model, and a set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +68,20 @@ def train_cloud(
     """
     critics = [
         TrainingJob(
-            job.name, "sft", job.data, job.model, job.out / "critic", job.seed, job.critic_epochs, {"config": "cloud"}
+            job.name, "sft", job.data, job.model, job.out / CRITIC, job.seed, job.critic_epochs, {"config": "cloud"}
         )
         for job in jobs
     ]
     train_side_by_side(critics, workers=workers, progress=progress)
     for job in jobs:
-        _write_own(job)
+        sampled = Sampled(n=1, temperature=job.temperature, max_tokens=job.max_tokens, seed=job.seed)
+        write_own_critiques(job.data, job.out / CRITIC, job.out / OWN, sampled)
     joint = [
         TrainingJob(
             f"{job.name}/{policy}",
             "cloud",
-            job.out / "own" if policy == "on-policy" else job.data,
-            str(job.out / "critic"),
+            job.out / OWN if policy == "on-policy" else job.data,
+            str(job.out / CRITIC),
             job.out / policy,
             job.seed,
             job.epochs,
@@ -85,48 +93,100 @@ def train_cloud(
     return train_side_by_side(joint, workers=workers, progress=progress)
 
 
-def score_with_own_critiques(
-    folder: Path,
-    items: Iterable[tuple[Any, str, Sequence[str]]],
+def train_cloud_stages(
     *,
-    critic: Path | None = None,
-    n: int = 8,
-    temperature: float = 0.5,
-    max_tokens: int = 256,
-    seed: int = 0,
-) -> Iterator[Scored]:
-    """Scores solutions by the mean reward over `n` critiques, written where they stood in training.
+    data: Path,
+    model: str,
+    out: Path,
+    settings: TrainSettings,
+    critic_epochs: int | None = None,
+    critic_lr: float | None = None,
+    sampled: Sampled | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    watch: Callable[[str], AbstractContextManager[Progress]],
+    on_message: Callable[[str], None] = lambda message: None,
+) -> dict[str, Any]:
+    """Trains one CLoud model in its three stages, each with all the flags of training.
 
     Args:
-        folder: A trained `cloud` or `critique-rm`.
-        items: Key, prompt and rendered segments of each solution.
-        critic: Writes the critiques; None: the model itself.
-        n: Critiques of each solution.
-        temperature: Of the sampling.
-        max_tokens: Tokens of a critique at most.
-        seed: Of the sampling.
+        data: An exported set with `cloud`.
+        model: The base.
+        out: Gets the model; `OUT-critic` gets that of stage one, and `OUT-own` the set of stage two.
+        settings: Of the joint stage, and of the first but for its epochs and rate.
+        critic_epochs: Of the first stage; None: its default.
+        critic_lr: The rate of the first stage; None: its default.
+        sampled: How critiques are written again; one of each solution, if not given.
+        resume: Go on with what an interrupted call left; what is finished stays.
+        overwrite: Replace what an earlier call left.
+        watch: Shows a stage while it runs.
+        on_message: Told what was chosen and counted.
+
+    Returns:
+        `stepmark.json` of stage one as `critic`, the counts of stage two by split as `critiques`, and `stepmark.json`
+        of stage three as `cloud`.
+
+    Raises:
+        UserError: Flags, files or rows that cannot be used.
+        JobError: Interrupted; run again with `resume`, it goes on there.
     """
-    model, writer = RewardModel.load(folder), critic or folder
-    renderer = Renderer(load_tokenizer(str(writer)), "cloud")
-    write = continue_with(writer, n=n, temperature=temperature, max_tokens=max_tokens, seed=seed)
-    iterator = iter(items)
-    while window := list(islice(iterator, _WINDOW)):
-        texts = [
-            renderer.critique_opening(as_prompt(prompt), SEPARATOR.join(segments)) for _, prompt, segments in window
-        ]
-        yield from model.score_critiqued(
-            (key, prompt, segments, [text.strip() for text in found if text.strip()])
-            for (key, prompt, segments), found in zip(window, write(texts), strict=True)
+    if dist.is_torchelastic_launched():
+        raise SettingsError(
+            "the second stage writes in one process; run `train sft --config cloud`, `train cloud-critiques` and "
+            "`train cloud` one by one, the first and the last under torchrun."
         )
+    critic, own = (out.with_name(f"{out.name}-{what}") for what in (CRITIC, OWN))
+    first = replace(settings, config="cloud", epochs=critic_epochs, lr=critic_lr, lm_weight=1.0)
+    train = partial(train_reward_model, resume=resume, overwrite=overwrite, on_message=on_message)
+    with watch("critic") as progress:
+        taught = train("sft", data=data, model=model, out=critic, settings=first, progress=progress)
+    if overwrite:
+        for old in (own, own.with_name(own.name + ".partial")):
+            shutil.rmtree(old, ignore_errors=True)
+    with watch("critiques") as progress:
+        counts = write_own_critiques(
+            data, critic, own, sampled or Sampled(n=1), device=_device(settings), progress=progress
+        )
+    with watch("reward") as progress:
+        joint = train("cloud", data=own, model=str(critic), out=out, settings=settings, progress=progress)
+    return {"critic": taught, "critiques": counts, "cloud": joint}
 
 
-def _write_own(job: CloudJob) -> None:
-    """Writes the set of stage two, whole or not at all."""
-    if (job.out / "own").exists():
-        return
-    partial = job.out / "own.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    critic = job.out / "critic"
-    write = continue_with(critic, temperature=job.temperature, max_tokens=job.max_tokens, seed=job.seed)
-    write_critiques(job.data, partial, tokenizer=load_tokenizer(str(critic)), write=write)
-    partial.rename(job.out / "own")
+def _device(settings: TrainSettings) -> str:
+    if settings.device != "auto":
+        return settings.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def write_own_critiques(
+    data: Path, critic: Path, own: Path, sampled: Sampled, *, device: str = "cpu", progress: Progress = silent
+) -> dict[str, dict[str, int]]:
+    """The second stage: copies a `cloud` set with critiques that the critic writes; returns the counts of each split.
+
+    Interrupted, it goes on where it stopped; a whole set stays.
+
+    Args:
+        data: The set.
+        critic: Folder of the model of stage one.
+        own: Folder of the new set.
+        sampled: How critiques are sampled.
+        device: Where to compute.
+        progress: Told the rows done and to do.
+
+    Raises:
+        SettingsError: The folder holds the critiques of another critic, of other rows or of other sampling.
+    """
+    is_there = own.exists()
+    if is_there and not (own / COUNTS).exists():
+        raise SettingsError(f"--out {own} is there already and is no set of ours; name a new folder.")
+    at = own if is_there else own.with_name(own.name + ".partial")
+    at.mkdir(parents=True, exist_ok=True)
+    rows, weights = data_fingerprint(data, "cloud"), model_revision(str(critic))
+    this = {"data": rows, "critic": weights, "sampling": asdict(sampled)}
+    claim_folder(at / "critiques.json", this, job="critiques")
+    if not is_there:
+        return write_critiques(
+            data, own, write=critiques_by(critic, sampled, device=device), resume=True, progress=progress
+        )
+    counts: dict[str, dict[str, int]] = json.loads((own / COUNTS).read_text(encoding="utf-8"))
+    return counts

@@ -1,17 +1,47 @@
 """What the judges in the database prefer, how far that is what people prefer, and what they should not look at."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from db.preferences import given_choices, judged_pairs, list_judges
 from db.verdicts import judged_critiques
 from stepmark.agreement.coefficient import RESAMPLES
 from stepmark.agreement.judges import ChoiceReport, CritiqueJudgeReport, compare_choices, report_critique_judges
-from stepmark.judging import JudgeReport, report_judge
+from stepmark.errors import InputError
+from stepmark.judging import JudgedPair, JudgeReport, report_judge, share_for_first
+from trainer.audit.scored import AuditSettings
+from trainer.audit.swap import PairInOrders, audit_judge
 
 
 def report_judges(engine: sa.Engine) -> list[JudgeReport]:
     """Reports on each model that judged pairs of solutions."""
     return [report_judge(name, model, judged_pairs(engine, id_)) for id_, name, model in list_judges(engine)]
+
+
+def audit_judges(engine: sa.Engine, settings: AuditSettings | None = None) -> dict[str, dict[str, Any]]:
+    """Audits each model that judged pairs of solutions, by what it said in both orders; reports by name.
+
+    Raises:
+        InputError: No model has judged a pair.
+    """
+    found = {
+        name: audit_judge((_in_orders(pair) for pair in judged_pairs(engine, id_)), settings)
+        for id_, name, _ in list_judges(engine)
+    }
+    if not found:
+        raise InputError("no model has judged a pair yet; start with `stepmark generate preferences`")
+    return found
+
+
+def _in_orders(pair: JudgedPair) -> PairInOrders:
+    return PairInOrders(
+        pair.problem,
+        share_for_first(pair.judgement.forth, a_first=True),
+        share_for_first(pair.judgement.back, a_first=False),
+        pair.lengths,
+        pair.outcomes,
+    )
 
 
 def compare_judges(

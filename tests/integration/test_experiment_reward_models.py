@@ -6,7 +6,7 @@ from pathlib import Path
 
 from generator.engines.transformers import TransformersEngine
 from stepmark.engine import Message, Request, Sample, Sampling
-from stepmark.flows.experiments.reward_models import MODELS, RewardModelsPlan, run_plan
+from stepmark.flows.experiments.reward_models import AUDITED, MODELS, RewardModelsPlan, run_plan
 from stepmark.progress import Progress, silent
 
 PLAN = RewardModelsPlan(
@@ -41,7 +41,13 @@ def test_every_kind_trains_scores_and_is_found_again(tmp_path: Path) -> None:
         "on-policy",
         "off-policy",
     }
+    said, effects = findings.tables[1:]
+    assert list(dict.fromkeys(row[0] for row in said.rows)) == list(AUDITED)
+    assert all(isinstance(row[1], str) and row[1].endswith(".") for row in said.rows)
+    assert effects.columns == ("effect", *AUDITED)
+    assert len(effects.rows) > 5
     again = run_plan(tmp_path, PLAN, watch=watch)
+    assert again.tables[1:] == findings.tables[1:]
     assert again.tables[0].rows[0][1:7] == rows[0][1:7]
     for folder in ("critic", "on-policy"):
         engine = TransformersEngine(str(tmp_path / "models" / "cloud-0" / folder), threads=1)

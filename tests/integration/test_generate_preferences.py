@@ -168,6 +168,59 @@ def test_a_judge_that_goes_by_place_gives_ties_only_and_its_report_says_so(datab
     assert (audit.flips.n_yes, audit.outcomes.n, audit.length.value) == (3, 0, None)
 
 
+def test_the_audit_finds_a_judge_that_goes_by_place_and_one_that_goes_by_length_and_no_clean_one(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    database = open_database(url, create=True)
+    add_solutions(database, {f"p{number}": "rwwr" for number in range(40)})
+
+    def by_place(first: str, second: str, index: int) -> str:
+        return "A" if int(re.findall(r"p(\d+)", first)[0]) % 3 else by_outcome(first, second, index)
+
+    def by_length(first: str, second: str, index: int) -> str:
+        return "A" if len(first) > len(second) else "B"
+
+    for name, verdict in (("clean", by_outcome), ("place", by_place), ("length", by_length)):
+        preferences(database, judge(verdict, model=name), per_problem=6)
+    out = tmp_path / "out"
+    words = ["audit", "--judges", "--db", url, "--boot", "500", "--out", str(out)]
+    report = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["audit"]
+    clean, place, length = report.values()
+    assert (clean["said"], clean["counts"]["kept"], clean["n_problems"]) == ([], 240, 40)
+    assert (clean["accuracy"]["value"], clean["findings"][0]["details"]["flip_rate"]) == (1.0, 0.0)
+    order, longer = place["findings"]
+    assert order["sentence"].startswith("It prefers what it reads first: answers change with the order in 65 % of")
+    assert order["value"] == pytest.approx(26 / 40)
+    assert 0.4 < order["interval"][0] < order["value"] < order["interval"][1] < 0.85
+    assert longer["sentence"] is None
+    assert place["accuracy"]["value"] == pytest.approx((14 + 26 / 2) / 40)
+    order, longer = length["findings"]
+    assert (order["sentence"], order["value"], longer["value"]) == (None, 0.0, 1.0)
+    assert longer["sentence"].startswith("It likes length: of two answers that are both right or both wrong")
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code == 0, told.output
+    assert told.stdout.count("240 pairs of 40 problems") == 3
+    assert "Nothing can be said against it" in told.stdout
+    assert "A judge of pairs on 240 pairs of 40 problems." in (out / "audit.html").read_text()
+    assert (out / "effects.png").exists()
+    with pytest.raises(SettingsError, match="name a reward model"):
+        CliRunner().invoke(app, ["audit", "--db", url], catch_exceptions=False)
+    database.dispose()
+
+
+def test_the_audit_of_judges_says_where_there_is_too_little(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    database = open_database(url, create=True)
+    with pytest.raises(InputError, match="no model has judged a pair yet"):
+        CliRunner().invoke(app, ["audit", "--judges", "--db", url], catch_exceptions=False)
+    add_solutions(database, {"p": "rw", "q": "rw"})
+    preferences(database, judge(lambda first, second, index: "A"))
+    told = CliRunner().invoke(app, ["audit", "--judges", "--db", url])
+    assert "Not checked, swap: fewer than 10 problems have a judged pair." in told.stdout
+    database.dispose()
+
+
 def test_an_unreadable_judge_stores_nothing_and_is_not_asked_again(database: sa.Engine) -> None:
     add_solutions(database, {"p": "rw", "q": "rw"})
 

@@ -1,7 +1,7 @@
 """Evaluations and audits as a user runs them: on a database, on files, with trained models."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,23 @@ import torch
 from typer.testing import CliRunner
 
 from db.connect import writing
+from db.critiques import critiques_of
 from db.evaluation import labelled_solutions
 from db.models import Annotation, Critique, Problem, Solution
 from exports.queries.importing import import_file
 from exports.queries.sources import FORMATS
 from stepmark.cli.main import app
-from stepmark.engine import Failure
 from stepmark.errors import InputError
 from stepmark.flows.critics import evaluate_stored_critics
 from stepmark.flows.items import collect_items, process_rows
 from tests.audit_scorers import sums
-from tests.scripted_engine import ScriptedEngine
 from tests.tiny_reward_model import save_tiny_lm, write_split
 from trainer.audit.audit import audit
 from trainer.audit.rewriting import FLATTERY
 from trainer.audit.scored import AuditSettings
-from trainer.critiqued import CritiquedRewardModel, ask_for_feedback
+from trainer.critiqued import CritiquedRewardModel
 from trainer.evaluate.items import Item, read_items, write_items
+from trainer.rows import Prompt
 from trainer.score import RewardModel, Scored
 from trainer.train import TrainSettings, train_reward_model
 
@@ -75,6 +75,7 @@ def test_critics_of_the_database_stand_side_by_side_by_way_of_working(filled: sa
     """A judge that passes everything beside itself on a variant, where it fails the overfit solution."""
     with writing(filled) as session:
         solutions = list(session.scalars(sa.select(Solution).order_by(Solution.solution_id)))
+        first, last = solutions[0].solution_id, solutions[-1].solution_id
         solutions[1].extra = {"planted": "overfit"}
         parent = session.get_one(Problem, solutions[1].problem_id)
         variant = Problem(statement="another", statement_hash="v" * 32, family=parent.family, kind="template",
@@ -94,6 +95,10 @@ def test_critics_of_the_database_stand_side_by_side_by_way_of_working(filled: sa
                         is_confirmed=(verdict == "pass") == is_right, confirmation_rule="step labels",
                     )
                 )  # fmt: skip
+    found = {first: ["..."] * 2, last: ["..."] * 2}
+    assert critiques_of(filled, [first, last, 999], critic="M") == found  # names match in upper or lower case
+    assert critiques_of(filled, [first], critic="*", n=1) == {first: ["..."]}
+    assert critiques_of(filled, [first], critic="other") == {}
     report = evaluate_stored_critics(filled, n_boot=50)
     assert list(report["models"]) == ["m, apply on a variant", "m, judge"]
     apply, judge = report["models"].values()
@@ -181,23 +186,21 @@ class CritiqueReader:
             yield Scored(key, share, reason=None if critiques else "no critique")
 
 
-def test_a_score_is_the_mean_over_sampled_critiques_and_failures_are_counted() -> None:
-    def reply(request: Any, index: int) -> Any:
-        if "nothing" in request.messages[-2].content:
-            return Failure("timeout", "too slow")
-        return Failure("refused", "no") if index == 3 else "praise" if index == 0 else "blame"
+def test_a_score_is_the_mean_over_critiques_and_a_solution_is_criticised_once() -> None:
+    asked: list[tuple[Prompt, str]] = []
 
-    engine = ScriptedEngine(reply, last_first=True)
-    model = CritiquedRewardModel(CritiqueReader(), engine, n=4)
+    def write(solutions: Sequence[tuple[Prompt, str]]) -> list[list[str]]:
+        asked.extend(solutions)
+        return [[" ", ""] if "nothing" in text else ["praise\n", "blame", "", "blame"] for _, text in solutions]
+
+    model = CritiquedRewardModel(CritiqueReader(), write)
     items = [("a", "2 + 3?", ["Step 1: 5"]), ("b", "2 + 3?", ["nothing"]), ("c", "2 + 3?", ["Step 1: 5"])]
     found = list(model.score(items))
     assert [(one.key, one.reason) for one in found] == [("a", None), ("b", "no critique"), ("c", None)]
     assert [one.score for one in found] == [pytest.approx(1 / 3), None, pytest.approx(1 / 3)]
-    assert (model.n_critiques, model.failures) == (6, {"timeout": 4, "refused": 1})
-    assert sum(engine.asked.values()) == 8
-    asked = ask_for_feedback((("user", "2 + 3?"),), "Step 1: 5")
-    assert [one.role for one in asked] == ["user", "assistant", "user"]
-    assert asked[-1].content.endswith("my question:")
+    assert list(model.score(items, how="min")) == found
+    assert asked == [((("user", "2 + 3?"),), "Step 1: 5"), ((("user", "2 + 3?"),), "nothing")]
+    assert (model.n_critiques, model.n_forwarded) == (3, 2)
 
 
 def test_items_are_read_from_an_exported_set(tmp_path: Path) -> None:

@@ -13,15 +13,16 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, AutoTokenizer
 
 from stepmark.errors import InputError, SettingsError
+from stepmark.flows.critiques import Sampled, critiques_by
 from tests.tiny_reward_model import save_tiny_lm, write_split
 from trainer.batches import plan_batches
-from trainer.cloud import continue_with, write_critiques
+from trainer.cloud import write_critiques
 from trainer.loop import accumulate_gradients, with_references
 from trainer.lora import add_lora
 from trainer.models import build_net, load_tokenizer
 from trainer.objectives import Weights
 from trainer.render import CRITIQUE_OPENING, Renderer, encode_rows, label_token_ids
-from trainer.rows import Kind, read_rows
+from trainer.rows import Kind, Prompt, read_rows
 from trainer.score import RewardModel
 from trainer.train import TrainSettings, train_reward_model
 
@@ -241,29 +242,30 @@ def test_pairs_of_one_problem_stay_together(base: str, data: Path) -> None:
         assert len(items) > 1
 
 
-def test_critiques_of_a_set_are_written_again_by_what_is_passed_in(base: str, data: Path, tmp_path: Path) -> None:
-    asked: list[str] = []
+def test_critiques_of_a_set_are_written_again_by_what_is_passed_in(tmp_path: Path) -> None:
+    asked: list[tuple[Prompt, str]] = []
 
-    def write(texts: Sequence[str]) -> list[list[str]]:
-        asked.extend(texts)
-        return [[" "] if "8 + 8" in text else [f"about {text[-3:]!r}", "more"] for text in texts]
+    def write(solutions: Sequence[tuple[Prompt, str]]) -> list[list[str]]:
+        asked.extend(solutions)
+        return [[" "] if "8 + 8" in prompt[0][1] else [f"about {text}\n", "more"] for prompt, text in solutions]
 
     pair = {"id": "1", "prompt": "1 + 1?", "chosen": "2", "rejected": "3"}
     rows = [{**pair, "chosen_feedback": ["a"], "rejected_feedback": ["b"]}]
     rows.append({**rows[0], "id": "2", "prompt": "8 + 8?"})
     write_split(tmp_path / "in", "cloud", rows)
-    counts = write_critiques(tmp_path / "in", tmp_path / "out", tokenizer=load_tokenizer(base), write=write)
+    counts = write_critiques(tmp_path / "in", tmp_path / "out", write=write)
     assert counts == {"train": {"read": 2, "kept": 1, "dropped": 1}}
-    assert asked[0] == f"<|bos|><|user|>1 + 1?<|assistant|>2<|end|><|user|>{CRITIQUE_OPENING}"
+    assert asked[:2] == [((("user", "1 + 1?"),), "2"), ((("user", "1 + 1?"),), "3")]
     (new,) = (tmp_path / "out/cloud/train-00000-of-00001.jsonl").read_text().splitlines()
-    written = ["about 'n: '", "more"]
-    assert json.loads(new) == {**pair, "chosen_feedback": written, "rejected_feedback": written}
+    assert json.loads(new) == {
+        **pair, "chosen_feedback": ["about 2", "more"], "rejected_feedback": ["about 3", "more"],
+    }  # fmt: skip
     assert len(list(read_rows(tmp_path / "out", "cloud", "train"))) == 2
 
 
 def test_a_model_of_the_first_stage_writes_critiques(base: str) -> None:
-    texts = [f"<|bos|><|user|>{a} + 1?<|assistant|>2<|end|><|user|>{CRITIQUE_OPENING}" for a in (1, 22)]
-    found = continue_with(Path(base), n=2, max_tokens=4)(texts)
+    write = critiques_by(Path(base), Sampled(n=2, max_tokens=4))
+    found = write([((("user", f"{a} + 1?"),), "2") for a in (1, 22)])
     assert [len(one) for one in found] == [2, 2]
     assert all(isinstance(text, str) for one in found for text in one)
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from trainer.audit.rewriting import (
     with_word,
 )
 from trainer.audit.scored import AuditSettings
-from trainer.audit.swap import swap_test
+from trainer.audit.swap import PairInOrders, audit_judge, swap_test
 from trainer.evaluate.items import Item
 from trainer.score import Scored
 
@@ -196,6 +197,47 @@ def test_a_judge_that_reads_only_the_first_answer_fails_the_swap_test() -> None:
     assert first.sentence.startswith("It prefers what it reads first: answers change with the order in 100 %")
     last = swap_test(lambda prompt, a, b: 0.2 if int(prompt[8:]) % 4 else (1.0 if a == "good" else 0.0), pairs)
     assert last.effect.value == pytest.approx(-0.75)
+
+
+def judged(*, lead: float, longer: float = 0.0, n_problems: int = 80, seed: int = 0) -> list[PairInOrders]:
+    """One noisy vote in each order: the right one of two is chosen in .8, any of two alike in .5.
+
+    In a share `lead` the first place is taken instead, in a share `longer` the longer one.
+    """
+    rng = Random(seed)
+
+    def first_wins(p_first: float, first: int, second: int) -> float:
+        drawn = rng.random()
+        if drawn < lead:
+            return 1.0
+        if drawn < lead + longer:
+            return float(first > second)
+        return float(rng.random() < p_first)
+
+    pairs = []
+    for number in range(4 * n_problems):
+        lengths = rng.randint(10, 99), rng.randint(100, 199)
+        outcomes = rng.random() < 0.5, rng.random() < 0.5
+        p = 0.5 if outcomes[0] == outcomes[1] else 0.8 if outcomes[0] else 0.2
+        forth, back = first_wins(p, *lengths), first_wins(1 - p, *lengths[::-1])
+        pairs.append(PairInOrders(str(number // 4), forth, back, lengths, outcomes))
+    return pairs
+
+
+def test_the_audit_of_a_judge_of_pairs_recovers_what_is_planted_and_is_quiet_of_noise() -> None:
+    """With a lead of .3 the first place wins in .65 of all votes: .65 - .35 = .3 on the mean of both orders."""
+    quiet = [audit_judge(judged(lead=0.0, seed=seed), QUICK)["said"] for seed in range(20)]
+    assert sum(map(bool, quiet)) <= 2
+    for lead, longer in ((0.3, 0.0), (0.0, 0.3)):
+        report = audit_judge(judged(lead=lead, longer=longer), QUICK)
+        effects = {name: effect(report, name) for name in ("order", "longer")}
+        for name, planted in (("order", lead), ("longer", longer)):
+            low, high = effects[name]["interval"]
+            assert low < planted < high, name
+            assert (effects[name]["sentence"] is not None) == (planted > 0)
+    assert report["said"][0].startswith("It likes length: of two answers that are both right or both wrong")
+    assert 0.6 < report["accuracy"]["value"] < 0.8
+    assert report["settings"]["level_of_one_interval"] == pytest.approx(0.975)
 
 
 def test_unknown_outcomes_and_repeated_texts_are_counted_and_one_problem_is_too_few() -> None:

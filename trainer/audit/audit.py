@@ -50,6 +50,7 @@ def audit(model: Scorer, items: Iterable[Item], settings: AuditSettings | None =
     accuracy = _accuracy(scored)
     return {
         "kind": model.kind,
+        "unit": "different solutions",
         "accuracy": accuracy.as_json(),
         "said": [one.sentence for one in findings if one.sentence is not None],
         "findings": [one.as_json() for one in findings],

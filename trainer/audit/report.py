@@ -37,6 +37,7 @@ def write_audit(report: dict[str, Any], out: Path) -> None:
 
 
 def _every_effect(audits: dict[str, dict[str, Any]], picture: Path) -> list[Section]:
+    levels = dict.fromkeys(f"{100 * one['settings']['level_of_one_interval']:.2f} %" for one in audits.values())
     settings = next(iter(audits.values()))["settings"]
     names: dict[str, str] = {f["name"]: f["title"] for one in audits.values() for f in one["findings"]}
     rows = [[title, *(_effect(one, name) for one in audits.values())] for name, title in names.items()]
@@ -44,8 +45,8 @@ def _every_effect(audits: dict[str, dict[str, Any]], picture: Path) -> list[Sect
         Section(
             heading="Every effect",
             lines=[
-                f"Intervals are wide enough ({100 * settings['level_of_one_interval']:.2f} % each) that a report on "
-                f"a model without a fault says nothing in {100 * settings['level']:.0f} %. * marks what is said above"
+                f"Intervals are wide enough ({' or '.join(levels)} each) that a report on a model without a fault "
+                f"says nothing in {100 * settings['level']:.0f} %. * marks what is said above"
             ],
             image=encoded(picture),
             alt="Effects with intervals",
@@ -74,8 +75,8 @@ def _in_words(one: dict[str, Any]) -> dict[str, Any]:
     kept = one["counts"]
     dropped = ", ".join(f"{n} {why}" for why, n in kept["dropped"].items())
     lines = [
-        f"A model of kind {one['kind']} on {kept['kept']} different solutions of {one['n_problems']} problems"
-        + (f" (of {kept['read']} read; left out: {dropped})." if dropped else "."),
+        f"A {'' if one['unit'] == 'pairs' else 'model of kind '}{one['kind']} on {kept['kept']} {one['unit']} of "
+        f"{one['n_problems']} problems" + (f" (of {kept['read']} read; left out: {dropped})." if dropped else "."),
         f"Of two solutions of one problem it scores the right one above the wrong one in {cell(accuracy)} of cases."
         if accuracy["value"] is not None
         else "Too few problems have a right and a wrong solution to say how well it ranks them.",

@@ -21,7 +21,7 @@ import numpy as np
 from stepmark.errors import InputError, SettingsError
 from stepmark.intervals import share
 from trainer.calibration import Fit, Method, Target, fit_calibration, logit, sigmoid
-from trainer.rows import Prompt
+from trainer.rows import COMPARING, Prompt
 
 from .bootstrap import Floats, ratio
 from .comparison import Benchmark, Scorer, Tally, compare
@@ -73,7 +73,7 @@ def judge_items(model: Scorer, items: Iterable[Item], target: Target, *, how: st
     Raises:
         SettingsError: The model has no such scores.
     """
-    if target == "pairs" or model.kind == "bt" or (target == "steps" and model.kind != "prm"):
+    if target == "pairs" or model.kind in COMPARING or (target == "steps" and model.kind != "prm"):
         raise SettingsError(f"a model of kind {model.kind!r} has no calibration of {target}.")
     given = unique(item for item in items if _is_judged(item, target))
     problems: list[str] = []

@@ -17,16 +17,21 @@ import numpy as np
 from generator.domain import DomainProblem, check_solution, draw_problems
 from stepmark.engine import Sampling
 from stepmark.errors import InputError, JobError
-from stepmark.flows.cloud import CloudJob, score_with_own_critiques, train_cloud
+from stepmark.flows.cloud import CloudJob, train_cloud
+from stepmark.flows.critiques import Sampled
 from stepmark.flows.demo import MODEL, Watch
+from stepmark.flows.models import open_model
 from stepmark.flows.stages import Stages, claim_folder
 from stepmark.flows.training import TrainingJob, train_side_by_side
 from stepmark.progress import Progress
-from stepmark.steps import render_segments, split_solution
+from stepmark.steps import bare_step, render_segments, split_solution
 from stepmark.verdicts import read_verdict
+from trainer.audit.audit import audit
 from trainer.calibration import Method
 from trainer.evaluate.best_of_n import best_of_n
 from trainer.evaluate.calibration import Judged, evaluate_calibration, fit
+from trainer.evaluate.comparison import Scorer
+from trainer.evaluate.items import Item
 from trainer.evaluate.measures import auc, best_of_n_rate, within_problem_auc
 from trainer.evaluate.pictures import COLOURS, new_figure, tidy
 from trainer.rows import Kind
@@ -41,6 +46,8 @@ BT = "Bradley-Terry"
 PAIRS = (BT, "critiques given, oracle", "critiques given, own", "CLoud on-policy", "CLoud off-policy")
 """Models whose scores compare solutions of one problem only."""
 MODELS = ("PRM", "ORM", *PAIRS, "implicit PRM", "judge")
+AUDITED = ("PRM", "ORM", BT, "critiques given, own", "CLoud on-policy", "implicit PRM")
+"""One of each kind that gives any solution a score: an oracle knows nothing of rewritten ones."""
 QUESTION = "\n\nWrite the critique and the verdict."
 
 
@@ -57,6 +64,8 @@ class RewardModelsPlan:
     critic_epochs: int = 4
     n_critiques: int = 2
     n_judgements: int = 4
+    n_audit_problems: int = 60
+    """Of the test problems, for the audit of the first seed's models, which takes some fifteen scorings."""
     workers: int = 2
 
 
@@ -115,10 +124,17 @@ def run_plan(out: Path, plan: RewardModelsPlan, *, watch: Watch) -> Findings:
         with stage("evaluate"):
             results = _evaluate(plan, test, scores, steps)
             _plot(results, out / "reward_models_best_of_n.png")
+        audits = {}
+        for name in AUDITED:
+            with stage(f"audit {name}"):
+                audits[name] = kept(
+                    out / "audits" / f"{name.replace(' ', '-')}.json",
+                    lambda n=name: _audit(out / "models", plan, n, test),  # type: ignore[misc]
+                )
     finally:
         stages = stages.joined_with(out / "stages.json")
     costs = {name: cost.cpu_s for name, cost in stages.costs.items()}
-    return _findings(plan, n_pairs, results, costs)
+    return _findings(plan, n_pairs, results, audits, costs)
 
 
 def _samples(out: Path, plan: RewardModelsPlan) -> tuple[list[_Solution], list[_Solution]]:
@@ -294,18 +310,40 @@ def _score(
                 for (i, prompt, segments), one in zip(items, solutions, strict=True)
             )
         ]
-    cloud = models / f"cloud-{seed}"
-    own = {
-        "critiques given, own": (models / f"own-{seed}", cloud / "critic"),
-        "CLoud on-policy": (cloud / "on-policy", None),
-        "CLoud off-policy": (cloud / "off-policy", None),
-    }
-    if name in own:
-        folder, critic = own[name]
-        made = score_with_own_critiques(folder, items, critic=critic, n=plan.n_critiques, max_tokens=80, seed=seed)
-        return [[scored.score] for scored in made]
-    folder = models / f"{ {'PRM': 'prm', 'ORM': 'orm', BT: 'bt', 'implicit PRM': 'implicit'}[name] }-{seed}"
-    return [[scored.score, *scored.step_scores] for scored in RewardModel.load(folder).score(items)]
+    scorer = _open(models, name, seed, n_critiques=plan.n_critiques)
+    return [[scored.score, *scored.step_scores] for scored in scorer.score(items)]
+
+
+def _open(models: Path, name: str, seed: int, *, n_critiques: int) -> Scorer:
+    """A model that gives any solution a score, with what writes its critiques where it weighs them."""
+    folder = {
+        "PRM": f"prm-{seed}",
+        "ORM": f"orm-{seed}",
+        BT: f"bt-{seed}",
+        "implicit PRM": f"implicit-{seed}",
+        "critiques given, own": f"own-{seed}",
+        "CLoud on-policy": f"cloud-{seed}/on-policy",
+        "CLoud off-policy": f"cloud-{seed}/off-policy",
+    }[name]
+    sampled = Sampled(n=n_critiques, max_tokens=80, seed=seed)
+    return open_model(models / folder, critic=models / f"cloud-{seed}" / "critic", sampled=sampled)
+
+
+def _audit(models: Path, plan: RewardModelsPlan, name: str, test: Sequence[_Solution]) -> dict[str, Any]:
+    """The audit of the first seed's model; critiques are one a solution."""
+    items = [
+        Item(
+            str(one.problem),
+            (("user", one.statement),),
+            tuple(bare_step(text) or text for text in one.segments[: one.n_steps]),
+            one.answer,
+            one.is_right,
+            tuple(None if label is None else float(label == 1) for label in one.labels[: one.n_steps]),
+        )
+        for one in test
+        if one.problem < plan.n_audit_problems and one.n_steps
+    ]
+    return audit(_open(models, name, 0, n_critiques=1), items)
 
 
 def _share_of_passes(judgements: Sequence[str], n_steps: int) -> float:
@@ -446,7 +484,50 @@ def _plot(results: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path)
 
 
-def _findings(plan: RewardModelsPlan, n_pairs: int, results: Mapping[str, Any], costs: dict[str, float]) -> Findings:
+def _audit_tables(plan: RewardModelsPlan, audits: Mapping[str, Mapping[str, Any]]) -> tuple[Table, Table]:
+    """What the audits say in words, and every effect."""
+    said: list[tuple[str, str]] = []
+    for name, one in audits.items():
+        said += [(name, sentence) for sentence in one["said"] or ["Nothing: every interval holds zero."]]
+    titles = {found["name"]: found["title"] for one in audits.values() for found in one["findings"]}
+    found = {(name, f["name"]): f for name, one in audits.items() for f in one["findings"]}
+    n = min(plan.n_audit_problems, plan.n_test_problems)
+    level = next(iter(audits.values()))["settings"]["level_of_one_interval"]
+    return (
+        Table(
+            "What they have learnt to like",
+            ("model", "the audit says"),
+            tuple(said),
+            f"`stepmark audit` on {n} of the problems, models of one seed, critiques one a solution; every sentence "
+            "with its effect and interval, which is so wide that a report on a model without a fault says nothing in "
+            "95 %.",
+        ),
+        Table(
+            "Every effect of the audit",
+            ("effect", *audits),
+            tuple(
+                (title, *(_effect(found.get((name, effect))) for name in audits)) for effect, title in titles.items()
+            ),
+            f"Correlations, standard deviations of the scores, shares; each interval of {100 * level:.2f} %. "
+            "* is said above.",
+        ),
+    )
+
+
+def _effect(found: Mapping[str, Any] | None) -> str | None:
+    if found is None or found["value"] is None or found["interval"] is None:
+        return None
+    low, high = found["interval"]
+    return f"{found['value']:+.2f} [{low:+.2f}, {high:+.2f}]" + (" *" if found["sentence"] else "")
+
+
+def _findings(
+    plan: RewardModelsPlan,
+    n_pairs: int,
+    results: Mapping[str, Any],
+    audits: Mapping[str, Mapping[str, Any]],
+    costs: dict[str, float],
+) -> Findings:
     sizes = results["sizes"]
     shown = [n for n in (8, 16) if n in sizes] or sizes[-1:]
     rows = []
@@ -483,6 +564,8 @@ def _findings(plan: RewardModelsPlan, n_pairs: int, results: Mapping[str, Any], 
             f"{plan.epochs} epochs; means over {plan.n_seeds} seeds; critiques are averaged over {plan.n_critiques}.",
             "Oracle critiques come from the exact checker and contain the verdict: that row is a bound, not a model.",
             "A judge's score is the share of its sampled judgements that pass; equal shares are broken at random.",
+            "The audit adds words to solutions that no model here has met in training, as `verified` or a "
+            "compliment: such an effect says what one model makes of strange text, not what its kind does.",
         ),
         tables=(
             Table(
@@ -493,6 +576,7 @@ def _findings(plan: RewardModelsPlan, n_pairs: int, results: Mapping[str, Any], 
                 "problem. ECE of pairs where a model only compares, else of solutions; fitted on the even problems, "
                 "both on the odd ones.",
             ),
+            *_audit_tables(plan, audits),
         ),
         figures=(Figure("reward_models_best_of_n.png", "Best of N by each kind of reward model"),),
         measured=tuple(

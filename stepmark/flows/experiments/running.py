@@ -30,7 +30,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment("self-verifying", 700, self_verifying.run),
     Experiment("active", 800, active.run),
     Experiment("rounds", 700, rounds.run),
-    Experiment("reward-models", 800, reward_models.run),
+    Experiment("reward-models", 950, reward_models.run),
     Experiment("rlaif", 100, rlaif.run),
 )
 
