@@ -9,7 +9,7 @@ from stepmark.progress import Progress, silent
 
 TINY = SelfVerifyingPlan(
     n_drills=40,
-    n_cold_problems=30,
+    n_taught_problems=30,
     n_rounds=1,
     n_round_problems=10,
     n_samples=2,
@@ -36,7 +36,7 @@ def test_the_experiment_runs_through_and_finds_its_stages_done_the_second_time(t
     verdicts = found.tables[0]
     assert [row[0] for row in verdicts.rows] == [
         "critic, before",
-        "critic, cold start",
+        "critic, taught",
         "critic, 1 variant",
         "critic, 3 variants, any fails",
         "critic, 3 variants, most fail",
