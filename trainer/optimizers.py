@@ -31,7 +31,7 @@ def make_optimizer(name: OptimizerName, groups: list[dict[str, Any]], *, lr: flo
 
     The 8-bit one keeps the two moments as bytes with a scale for each 256 (Dettmers et al. 2022, block-wise
     quantisation); tensors of fewer than 4,096 numbers keep theirs in full. Muon (Jordan et al. 2024) takes the
-    matrices that decay, its updates as large as AdamW's (Liu et al. 2025); AdamW takes the rest at a fifth of the rate.
+    matrices that decay, its updates as large as AdamW's (Liu et al. 2025); AdamW the rest, at a fifth of the rate.
     """
     if name == "muon":
         return MuonWithAdamW(groups, lr=lr)

@@ -28,6 +28,7 @@ LARGEST_CARRIED = 99
 
 _NUMBER = re.compile(r"[0-9]+")
 _END = re.compile(r"(?:Step ([0-9]{1,2})|# Answer)[^\n]*(?:\n\n[^\n]*)?\?\Z")
+_STEP = re.compile(r"^Step ([0-9]{1,2}): ([^>\n]*)>?([^>\n]*)$", re.MULTILINE)
 _ANSWER = re.compile(r"(?:\A|\n\n)# Answer\n\n[0-9]{1,2}>([0-9]{1,2})\Z")
 
 
@@ -150,6 +151,41 @@ def verdict_of_carried(critique: str, gold: str) -> CarriedVerdict:
     if answer is None:
         return "not carried" if _END.search(critique.strip()) else "unreadable"
     return "pass" if answer == gold else "fail"
+
+
+def written_out(critique: str, gold: str) -> str:
+    r"""A critique as a critic with a prompt writes it: on the variant alone, and with the verifier's verdict.
+
+    What is no critique is given back as it is.
+
+    >>> print(written_out("Step 1: 9 + 7 = 16>4 + 3 = 7\n\n# Answer\n\n16>7", "7"))
+    Step 1: 4 + 3 = 7
+    Answer: 7
+    First error: none
+    Verdict: pass
+    >>> print(written_out("Step 1: 9 + 5 = 14>4 + ?", "7"))
+    Step 1: cannot be carried over: 5 stands neither in the problem nor in a step before.
+    Answer: none
+    First error: step 1
+    Verdict: fail
+    """
+    word = verdict_of_carried(critique, gold)
+    if word == "unreadable":
+        return critique
+    lines, error = list[str](), "none"
+    for number, here, there in _STEP.findall(critique):
+        if not there.endswith("?") and there:
+            lines.append(f"Step {number}: {there}")
+            continue
+        left, _, right = here.partition(" = ")[0].rpartition(" ")
+        named = right if there.count(" ") > 1 else left.split(" ")[0]
+        why = f"{named} stands neither in the problem nor in a step before" if there else "it is no whole number"
+        if there.endswith("= ?"):
+            why = "it comes to no whole number there"
+        lines.append(f"Step {number}: cannot be carried over: {why}.")
+        error = f"step {number}"
+    lines += [f"Answer: {carried_answer(critique) or 'none'}", f"First error: {error}"]
+    return "\n".join([*lines, f"Verdict: {'pass' if word == 'pass' else 'fail'}"])
 
 
 def _stopped(parts: Sequence[str], last: str, *, is_ambiguous: bool = False) -> CarriedChain:

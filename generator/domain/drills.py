@@ -1,7 +1,8 @@
 """Drills for a small critic: chains of nothing but look-ups and arithmetic, without a problem to be solved.
 
 They cost nothing, so that there may be as many as it takes to learn to copy, look up and work out. Operands are drawn
-at random; a quarter of the chains go wrong somewhere, as solutions do, so that it also learns where to stop.
+at random; more than half of the chains go wrong somewhere, so that the critic learns to work out results that it
+could copy, and where to stop.
 """
 
 import random
@@ -14,8 +15,11 @@ from .problems import LARGEST, Equation, Operator
 _VALUES = range(2, 17)
 _MADE_UP = range(2, 31)
 _OPERATORS: Sequence[Operator] = ("+", "+", "-", "*", "/")
+_N_STEPS = (1, 1, 2, 2, 3, 3, 4, 5)
+_ON_THE_LAST = 0.4
+"""Share of steps that go on with the last result; a critic that only expects it would look nothing up."""
 _OFF = (-10, -3, -2, -1, 1, 2, 3, 10)
-_WRONG, _SLIPS = 0.25, 0.6
+_WRONG, _SLIPS = 0.6, 0.45
 """Share of drills with a fault, and of those the share with a slip; the others use a number from nowhere."""
 
 
@@ -40,7 +44,7 @@ def draw_drill(rng: random.Random) -> Drill:
         here, there = rng.sample(_VALUES, n), rng.sample(_VALUES, n)
         halves = rng.random() < 0.3 and 2 not in here
         moved = dict(zip(here, there, strict=True)) | ({2: 2} if halves else {})
-        chain = _chain(moved, rng.randint(1, 5), rng, halves=halves)
+        chain = _chain(moved, rng.choice(_N_STEPS), rng, halves=halves)
         has_fault = rng.random() < _WRONG
         if chain is not None and has_fault:
             chain = _spoilt(chain, moved, rng)
@@ -55,7 +59,7 @@ def _chain(moved: dict[int, int], n_steps: int, rng: random.Random, *, halves: b
     chain = list[Equation]()
     for _ in range(20 * n_steps):
         known = list(moved)
-        left = chain[-1].result if chain and rng.random() < 0.6 else rng.choice(known)
+        left = chain[-1].result if chain and rng.random() < _ON_THE_LAST else rng.choice(known)
         right = rng.choice([value for value in known if value != left])
         operator = rng.choice(_OPERATORS)
         if halves and rng.random() < 0.3:
