@@ -68,7 +68,7 @@ def page(
         f"{'Reached' if reached & {single, several} else 'Missed'}: of overfit and fudged chains together the critic "
         f"catches {in_words(planted[single])} on one variant at {in_words(found[single]['false alarms'])} false "
         f"alarms, {in_words(planted[several])} on three at {in_words(found[several]['false alarms'])}. "
-        f"Readers: {readers}."
+        f"A program that carries them to one variant: {in_words(planted['program, 1 variant'])}. Readers: {readers}."
     )
     return Findings(
         title="The self-verifying model",
@@ -192,6 +192,7 @@ def _paragraphs(
     items: Sequence[ItemVerdicts], rejects: Mapping[str, Rejects], counts: Mapping[str, Mapping[str, int]]
 ) -> tuple[str, ...]:
     missed = [one for one in items if one.kind in ("overfit", "fudged") and not rejects["program, 1 variant"](one)]
+    slips = [one for one in items if one.kind == "slip"]
     return (
         "The critic is told which number of the problem becomes which in the variant (`9>4,7>3`) and the solution: "
         "no words, so that it cannot solve the variant, and never its answer. It writes each step worked out on the "
@@ -207,6 +208,9 @@ def _paragraphs(
         f"An overfit chain counts as such if it misses the answer on one of six variants of its own. Of "
         f"{sum(one.kind in ('overfit', 'fudged') for one in items)} overfit and fudged chains, {len(missed)} reach "
         "the first variant's answer also when a program carries them: the most that one variant can show.",
+        f"Slips are its weak side: {in_words(_share(slips, rejects['critic, 1 variant']))} are rejected. Their "
+        "rule is right, so that they reach the variant's answer unless the critic sees that the value used next is "
+        "not the one that it worked out itself.",
         "Problems, variants, solutions and critiques of the rounds stand in `stepmark.db` in the experiment's "
         "folder, the critiques written out as a critic with a prompt would write them; `stepmark export rl` and "
         "`export critique` read it.",
