@@ -292,7 +292,7 @@ class _Run:
         batches = [self._batch(part) for part in items[self.processes.rank :: self.processes.n]]
         lr = lr_at(self.step, n_steps=self.n_steps, peak=self.settings.lr, warmup_share=self.settings.warmup_share)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_share", 1.0)
         every = np.concatenate(items)
         numbers = (every[:, None] * self.train.group + np.arange(self.train.group)).ravel()
         counts = np.diff(self.train.position_starts)[numbers].tolist()

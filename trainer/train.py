@@ -101,7 +101,7 @@ class TrainSettings:
     patience: int | None = None
     """Epochs without a lower validation loss after which the run ends, with its best weights; None: all epochs."""
     optimizer: OptimizerName = "adamw"
-    """`adamw`, or `adamw8bit`, whose state takes a quarter of the memory (needs bitsandbytes)."""
+    """`adamw`; `adamw8bit`, whose state takes a quarter of the memory (needs bitsandbytes); or `muon`."""
     lora_rank: int | None = None
     """Train adapters of this rank and the head in full, the rest frozen (needs PEFT); the saved model is merged."""
     gradient_checkpointing: bool = False

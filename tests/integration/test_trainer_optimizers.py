@@ -1,4 +1,4 @@
-"""The 8-bit optimizer: it is asked for by name, resumes to the last bit, and says what is missing."""
+"""The other optimizers: asked for by name, they resume to the last bit, and say what is missing."""
 
 import importlib.util
 import os
@@ -34,13 +34,13 @@ def interrupt(done: int, total: int | None, note: str = "") -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def resumes_on_the_same_trajectory(folder: Path) -> bool:
-    whole = run(folder, "whole", "adamw8bit")
+def resumes_on_the_same_trajectory(folder: Path, optimizer: str = "adamw8bit") -> bool:
+    whole = run(folder, "whole", optimizer)
     with pytest.raises(JobError, match="interrupted after step 1"):
-        run(folder, "parts", "adamw8bit", progress=interrupt)
-    with pytest.raises(SettingsError, match="optimizer was 'adamw8bit', is 'adamw'"):
+        run(folder, "parts", optimizer, progress=interrupt)
+    with pytest.raises(SettingsError, match=f"optimizer was '{optimizer}', is 'adamw'"):
         run(folder, "parts", "adamw", resume=True)
-    parts = run(folder, "parts", "adamw8bit", resume=True)
+    parts = run(folder, "parts", optimizer, resume=True)
     return all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
@@ -94,3 +94,25 @@ def test_a_missing_library_is_named_before_anything_is_written(folder: Path, mon
     with pytest.raises(SettingsError, match=r"adamw8bit needs bitsandbytes: pip install 'stepmark\[bitsandbytes\]'"):
         run(folder, "out", "adamw8bit")
     assert not (folder / "out").exists()
+
+
+def test_a_run_with_muon_resumes_on_the_same_trajectory(folder: Path) -> None:
+    assert resumes_on_the_same_trajectory(folder, "muon")
+
+
+def test_muon_steps_alike_in_all_directions_and_leaves_the_rest_to_adamw() -> None:
+    """A first step: singular values near .2 sqrt(max(A, B)) times the rate; AdamW's is a fifth of the rate."""
+    torch.manual_seed(0)
+    matrix, norm = torch.nn.Parameter(torch.zeros(16, 8)), torch.nn.Parameter(torch.zeros(8))
+    matrix.grad, norm.grad = torch.randn(16, 8) * torch.logspace(0, -1, 8), -torch.ones(8)
+    groups = [{"params": [matrix], "weight_decay": 0.01}, {"params": [norm], "weight_decay": 0.0}]
+
+    optimizer = make_optimizer("muon", groups, lr=0.1)
+    optimizer.step()
+
+    sizes = torch.linalg.svdvals(matrix.detach()) / (0.1 * 0.2 * 16**0.5)
+    assert sizes.min() > 0.5
+    assert sizes.max() < 1.4
+    torch.testing.assert_close(norm.detach(), torch.full((8,), 0.1 * 0.2))
+    assert [group["lr_share"] for group in optimizer.param_groups] == [1.0, 0.2]
+    assert state_bytes(optimizer) == 4 * (16 * 8 + 2 * 8 + 1)

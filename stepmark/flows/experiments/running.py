@@ -27,7 +27,7 @@ class Experiment:
 
 
 EXPERIMENTS: tuple[Experiment, ...] = (
-    Experiment("self-verifying", 700, self_verifying.run),
+    Experiment("self-verifying", 1200, self_verifying.run),
     Experiment("active", 800, active.run),
     Experiment("rounds", 700, rounds.run),
     Experiment("reward-models", 950, reward_models.run),

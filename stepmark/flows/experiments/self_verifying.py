@@ -1,8 +1,9 @@
 """The self-verifying model: one small model that solves, and criticises by carrying a chain to a variant.
 
-It learns both from rows that a program confirms: drills, chains carried by program, then rounds of what it sampled
-itself and the verifier agreed with. Its verdicts stand beside those of readers of the same chains: the same model as
-a judge, a process and an outcome reward model. `verdicts` measures them, `backtracking` puts the critic to use.
+It learns both from rows that a program confirms: drills, chains carried by program and its own right solutions, all
+at once; then rounds of what it sampled itself and the verifier agreed with, which are kept in a database for export.
+Its verdicts stand beside those of readers of the same chains: the same model as a judge, a process and an outcome
+reward model. `verdicts` measures them, `backtracking` puts the critic to use.
 """
 
 import random
@@ -31,6 +32,7 @@ from .backtracking import Attempt, Pool, use_the_critic
 from .findings import Findings
 from .kept import kept
 from .sampling import sample_texts
+from .self_verifying_database import Criticised, keep_database
 from .self_verifying_page import ItemVerdicts, page
 
 LEARNT_KINDS: tuple[PlantedKind, ...] = ("overfit", "fudged", "slip", "corrupted")
@@ -42,8 +44,10 @@ TESTED_KINDS = ("honest", "own", *get_args(PlantedKind))
 class SelfVerifyingPlan:
     """How much is done; seeds are 3000-3999."""
 
-    n_drills: int = 28_000
-    n_cold_problems: int = 4_000
+    n_drills: int = 36_000
+    n_taught_problems: int = 7_000
+    n_taught_samples: int = 2
+    """Solutions of each of them, of which the right ones are learnt and all are carried."""
     n_rounds: int = 2
     n_round_problems: int = 700
     n_samples: int = 4
@@ -53,10 +57,13 @@ class SelfVerifyingPlan:
     """Right chains on which the readers' thresholds are set."""
     n_used_problems: int = 250
     n_tries: int = 8
-    seed: int = 3000
-    drill_lr: float = 3e-3
-    lr: float = 2e-3
-    round_lr: float = 1e-3
+    seed: int = 3100
+    """Designs were chosen on problems of 3000-3099 and 3900-3999."""
+    lr: float = 0.01
+    round_lr: float = 0.002
+    batch_tokens: int = 2048
+    n_reader_chains: int = 8_000
+    """Chains that the readers learn from, at most: the first of those that the critic carried in training."""
     reader_epochs: int = 1
     workers: int = 2
 
@@ -110,16 +117,18 @@ class _Job:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     n_critic_rows: int = 0
     learnt: list[Chain] = field(default_factory=list)
+    criticised: list[Criticised] = field(default_factory=list)
 
     def run(self) -> Findings:
         models = {"before": MODEL}
         items = self.items()
-        models["drilled"] = self.drilled()
-        models["cold start"] = model = self.cold(models["drilled"])
+        models["taught"] = model = self.taught()
         for number in range(1, self.plan.n_rounds + 1):
             models[f"round {number}"] = model = self.round(number, model)
+        with self.stages.measured("database"), self.watch("database"):
+            self.counts["database of the rounds"] = keep_database(self.out, self.criticised)
         self.readers()
-        verdicts = self.verdicts(items, {name: models[name] for name in models if name != "drilled"})
+        verdicts = self.verdicts(items, models)
         used = self.use(model)
         costs = self.stages.joined_with(self.out / "stages.json").costs
         self.stages = Stages()
@@ -134,24 +143,20 @@ class _Job:
 
     # ------------------------------------------------------------ what is learnt
 
-    def drilled(self) -> Path:
-        rng = random.Random(self.plan.seed)
+    def taught(self) -> Path:
+        """Carried by program, wrong rule and all; solutions are the model's own right ones."""
+        plan, rng = self.plan, random.Random(self.plan.seed)
         rows = []
-        for _ in range(self.plan.n_drills):
-            drill = draw_drill(rng)
+        for drill in (draw_drill(rng) for _ in range(plan.n_drills)):
             text = carry_chain(drill.statement, drill.steps, drill.answer, drill.variant).text
             rows.append((critic_question(drill.statement, drill.steps, drill.answer, drill.variant), text))
-        return self.train("drilled", MODEL, rows, lr=self.plan.drill_lr)
-
-    def cold(self, base: Path) -> Path:
-        """Carried by program, wrong rule and all; solutions are the model's own right ones."""
-        problems = self.problems(self.plan.n_cold_problems, 1, "corpus")
-        sampled = self.sampled("cold-solutions", MODEL, [p.statement for p, _ in problems], n=1)
-        chains = self.chains(problems, sampled, random.Random(self.plan.seed + 11))
-        rows = self.carried("cold start", chains)
-        solved = self.solved(problems, sampled)
+        problems = self.problems(plan.n_taught_problems, 1, "corpus")
+        sampled = self.sampled("taught-solutions", MODEL, [p.statement for p, _ in problems], n=plan.n_taught_samples)
+        chains = self.chains(problems, sampled, random.Random(plan.seed + 11), n_made=2)
+        rows += self.carried(chains)
+        rows += self.solved(problems, sampled)
         self.learnt += chains
-        return self.train("cold", base, [*rows, *solved], lr=self.plan.lr)
+        return self.train("taught", MODEL, rows, lr=plan.lr)
 
     def round(self, number: int, base: Path) -> Path:
         """One round of rejection sampling: solutions that are right, critiques that are faithful."""
@@ -168,6 +173,18 @@ class _Job:
             counts["faithful" if is_faithful else "not faithful"] += 1
             if is_faithful:
                 rows.append((chain.question(0), critique.text.strip()))
+            self.criticised.append(
+                Criticised(
+                    chain.problem,
+                    variant,
+                    chain.kind,
+                    chain.steps,
+                    chain.answer,
+                    critique.text.strip(),
+                    critic=f"self-verifying/{base.name}",
+                    round_number=number,
+                )
+            )
         self.counts[f"critiques of round {number}"] = dict(counts)
         solved = self.solved(problems, sampled)
         self.counts[f"solutions of round {number}"] = {
@@ -183,28 +200,31 @@ class _Job:
         problems: Sequence[tuple[DomainProblem, tuple[DomainProblem, ...]]],
         sampled: Sequence[Sequence[Sample]],
         rng: random.Random,
+        *,
+        n_made: int = 1,
     ) -> list[Chain]:
-        """For each problem one of the model's own solutions, and one that is right or planted."""
+        """For each problem some of the model's own solutions, and `n_made` chains that are right or planted."""
         chains = []
         for (problem, variants), samples in zip(problems, sampled, strict=True):
             for text in sorted({sample.text for sample in samples})[:2]:
                 own = split_solution(text)
                 if own.steps:
                     chains.append(Chain(problem, variants, "own", own.steps, own.answer))
-            kind = rng.choice(("honest", *LEARNT_KINDS))
-            made = _made(kind, problem, variants, rng)
-            if made is not None:
-                chains.append(made)
+            for kind in rng.sample(("honest", *LEARNT_KINDS), n_made):
+                made = _made(kind, problem, variants, rng)
+                if made is not None:
+                    chains.append(made)
         return chains
 
-    def carried(self, name: str, chains: Sequence[Chain]) -> list[tuple[str, str]]:
+    def carried(self, chains: Sequence[Chain]) -> list[tuple[str, str]]:
         rows = []
-        for chain in chains:
-            variant = chain.variants[0]
+        for index, chain in enumerate(chains):
+            at = index % len(chain.variants)
+            variant = chain.variants[at]
             carried = carry_chain(chain.problem.statement, chain.steps, chain.answer, variant.statement)
             if not carried.is_ambiguous:
-                rows.append((chain.question(0), carried.text))
-        self.counts[f"chains carried for the {name}"] = {
+                rows.append((chain.question(at), carried.text))
+        self.counts["chains carried by program"] = {
             "read": len(chains),
             "kept": len(rows),
             "dropped: a number that may come from two places": len(chains) - len(rows),
@@ -230,7 +250,8 @@ class _Job:
         folder = self.out / "models" / name
         shuffled = random.Random(self.plan.seed).sample(list(rows), len(rows))
         self.write_set(name, "sft", [{"prompt": prompt, "completion": text} for prompt, text in shuffled])
-        job = TrainingJob(name, "sft", self.out / "sets" / name, str(base), folder, 0, 1, {"lr": lr})
+        more = {"lr": lr, "optimizer": "muon", "batch_tokens": self.plan.batch_tokens}
+        job = TrainingJob(name, "sft", self.out / "sets" / name, str(base), folder, 0, 1, more)
         with self.stages.measured(f"train {name}"), self.watch(f"train {name}") as progress:
             train_side_by_side([job], workers=1, progress=progress)
         return folder
@@ -238,7 +259,7 @@ class _Job:
     def readers(self) -> None:
         """The judge, PRM and ORM, on the chains that the critic carried in training."""
         judged, steps, outcomes = [], [], []
-        for chain in self.learnt[: self.n_critic_rows]:
+        for chain in self.learnt[: min(self.n_critic_rows, self.plan.n_reader_chains)]:
             found = check_solution(chain.problem, chain.steps, chain.answer)
             if found.outcome is None:
                 continue
@@ -353,8 +374,6 @@ class _Job:
         problems = self.problems(self.plan.n_used_problems, 50, "reserved")
         shares = {}
         for name, model in models.items():
-            if name == "drilled":
-                continue
             file = f"solving-{name.replace(' ', '-')}"
             sampled = self.sampled(file, model, [p.statement for p, _ in problems], n=4)
             right = [

@@ -68,7 +68,7 @@ def page(
         f"{'Reached' if reached & {single, several} else 'Missed'}: of overfit and fudged chains together the critic "
         f"catches {in_words(planted[single])} on one variant at {in_words(found[single]['false alarms'])} false "
         f"alarms, {in_words(planted[several])} on three at {in_words(found[several]['false alarms'])}. "
-        f"Readers: {readers}."
+        f"A program that carries them to one variant: {in_words(planted['program, 1 variant'])}. Readers: {readers}."
     )
     return Findings(
         title="The self-verifying model",
@@ -171,9 +171,9 @@ def _table_of_controls(items: Sequence[ItemVerdicts]) -> Table:
         rows.append((stage, *map(in_words, shares), kinds.count("not carried") / n, kinds.count("unreadable") / n))
     return Table(
         "Controls",
-        ("critic", "solved the variant, ignored the chain", "of corrupted chains", "not carried", "unreadable"),
+        ("critic", "reached the variant's answer all the same", "of corrupted chains", "not carried", "unreadable"),
         tuple(rows),
-        "First column: the right answer on the variant from a chain that does not lead there. "
+        "First column: the variant's answer from a chain that does not lead there, by chance or miscarried. "
         "Last two: of all items, critiques that stop, and that are none.",
     )
 
@@ -192,18 +192,28 @@ def _paragraphs(
     items: Sequence[ItemVerdicts], rejects: Mapping[str, Rejects], counts: Mapping[str, Mapping[str, int]]
 ) -> tuple[str, ...]:
     missed = [one for one in items if one.kind in ("overfit", "fudged") and not rejects["program, 1 variant"](one)]
+    slips = [one for one in items if one.kind == "slip"]
     return (
-        "The critic reads problem and variant as one text (`Mia has 9>4 nuts`) and the solution, never the variant's "
-        "answer, and writes the chain with both values of everything (`Step 1: 9>4 + 7>3 = 16>7`), or `?` at the "
-        "first thing that cannot be carried. What it reaches is held against the variant's answer; all but a pass "
-        "rejects.",
-        "It is trained in stages: drills (chains of random operands, where there is nothing to solve), chains of "
-        "problems carried by program with their wrong rules, then rounds in which the model samples solutions and "
-        "critiques, and only right solutions and faithful critiques are learnt. No step label enters. The judge is "
-        "told outcomes, as the ORM is; the PRM has exact labels of every step of the same chains.",
+        "The critic is told which number of the problem becomes which in the variant (`9>4,7>3`) and the solution: "
+        "no words, so that it cannot solve the variant, and never its answer. It writes each step worked out on the "
+        "problem and, behind a `>`, on the variant (`Step 1: 9 + 7 = 16>4 + 3 = 7`), or `?` at the first thing that "
+        "cannot be carried. What it reaches is held against the variant's answer; all but a pass rejects.",
+        "It is taught at once by drills (chains of random operands, more than half with a fault), chains of "
+        "problems carried by program with their wrong rules, and its own right solutions, with Muon; then come "
+        "rounds in which it samples solutions and critiques, and only right solutions and faithful critiques are "
+        "learnt. No step label enters. The judge is told outcomes, as the ORM is; the PRM has exact labels of every "
+        "step of the same chains.",
+        "Tested problems are of families that nothing was taught on, drawn by seeds that were not looked at while "
+        "the design was chosen.",
         f"An overfit chain counts as such if it misses the answer on one of six variants of its own. Of "
         f"{sum(one.kind in ('overfit', 'fudged') for one in items)} overfit and fudged chains, {len(missed)} reach "
         "the first variant's answer also when a program carries them: the most that one variant can show.",
+        f"Slips are its weak side: {in_words(_share(slips, rejects['critic, 1 variant']))} are rejected. Their "
+        "rule is right, so that they reach the variant's answer unless the critic sees that the value used next is "
+        "not the one that it worked out itself.",
+        "Problems, variants, solutions and critiques of the rounds stand in `stepmark.db` in the experiment's "
+        "folder, the critiques written out as a critic with a prompt would write them; `stepmark export rl` and "
+        "`export critique` read it.",
         "Rows: "
         + "; ".join(f"{name}: " + ", ".join(f"{n} {what}" for what, n in of.items()) for name, of in counts.items())
         + ".",
