@@ -31,7 +31,7 @@ from stepmark.flows.stages import Stages, claim_folder, require_done
 from stepmark.flows.training import TrainingJob, train_side_by_side
 from stepmark.progress import Progress
 from stepmark.prompts import read_prompt
-from stepmark.selection import Candidate, SelectionRule, select
+from stepmark.selection import Candidate, SelectionRule, predicted_first_error, select
 from stepmark.steps import render_segments
 from trainer.evaluate.bootstrap import expanded_tail
 from trainer.evaluate.measures import auc
@@ -45,6 +45,9 @@ POOL, TEST = "active/pool", "active/test"
 LIGHTMAN = 2.6
 """How many times fewer labels Lightman et al. (2023, section 4.2) needed."""
 
+_READ_SEVERAL: tuple[SelectionRule, ...] = ("ensemble", "disagreement")
+"""Rules that select by several PRMs; of `disagreement` they are the labellers."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -56,10 +59,10 @@ class ActivePlan:
     """Labelled solutions; the first are drawn by chance and the same for all rules."""
     epochs: tuple[int, ...] = (12, 8, 6, 5, 4)
     """Of the training at each budget: few solutions are read often, so that there are steps enough."""
-    rules: tuple[SelectionRule, ...] = ("random", "convincing-wrong", "ensemble", "jump")
+    rules: tuple[SelectionRule, ...] = ("random", "convincing-wrong", "ensemble", "disagreement", "jump")
     n_seeds: int = 3
     n_ensemble: int = 3
-    """PRMs of the rule `ensemble`, by seed of the training; the first is measured."""
+    """PRMs of the rules that read several, by seed of the training; the first is measured."""
     n_pool_problems: int = 800
     n_pool_samples: int = 5
     n_test_problems: int = 200
@@ -144,7 +147,7 @@ def write_set(folder: Path, chosen: Sequence[LabelledSolution]) -> None:
 def with_scores(
     pool: Sequence[LabelledSolution], models: Sequence[Path], labelled: set[int]
 ) -> list[list[Candidate]]:
-    """The pool as candidates, those of one problem together, scored by each of the models."""
+    """The pool as candidates, those of one problem together, scored by each of the models, each a labeller too."""
     found: list[dict[int, tuple[float | None, tuple[float, ...]]]] = []
     open_ones = [one for one in pool if one.candidate.solution_id not in labelled]
     for folder in models:
@@ -161,7 +164,9 @@ def with_scores(
             known = [value for value in values if value is not None]
             if len(known) == len(found):
                 steps = tuple(scores[candidate.solution_id][1] for scores in found)
-                candidate = replace(candidate, value=math.fsum(known) / len(known), step_scores=steps)
+                said = {f"prm {number}": predicted_first_error(one) for number, one in enumerate(steps)}
+                value = math.fsum(known) / len(known)
+                candidate = replace(candidate, value=value, step_scores=steps, first_errors=said)
         groups[candidate.problem_id].append(candidate)
     return list(groups.values())
 
@@ -346,7 +351,9 @@ class _Active:
         else:
             before = read_json(self.file(arm, level - 1, "chosen.json"))
             if rule != "random":
-                models = [self.model(arm, level - 1, m) for m in range(plan.n_ensemble if rule == "ensemble" else 1)]
+                models = [
+                    self.model(arm, level - 1, m) for m in range(plan.n_ensemble if rule in _READ_SEVERAL else 1)
+                ]
         found = select(
             with_scores(pool, models, set(before)),
             rule,
@@ -357,11 +364,11 @@ class _Active:
         return before + [one.solution_id for one in found.chosen]
 
     def n_members(self, arm: Arm, level: int) -> int:
-        """How many PRMs are trained: those of an ensemble where it selects next, else one."""
+        """How many PRMs are trained: several where a rule selects by several next, else one."""
         if level == len(self.plan.budgets) - 1:
             return 1
-        has_ensemble = "ensemble" in self.plan.rules
-        return self.plan.n_ensemble if arm.rule == "ensemble" or (level == 0 and has_ensemble) else 1
+        readers = self.plan.rules if level == 0 else (arm.rule,)
+        return self.plan.n_ensemble if any(rule in _READ_SEVERAL for rule in readers) else 1
 
     def shared(self, arm: Arm, level: int) -> Arm:
         """The arm whose models stand for this one's: at the first budget all rules share them."""
@@ -382,7 +389,7 @@ class _Active:
         by_id = {one.candidate.solution_id: one for one in pool}
         kept: dict[str, dict[SelectionRule, Floats]] = {"auc": {}, "best": {}}
         labels: dict[SelectionRule, Floats] = {}
-        makeup: dict[SelectionRule, tuple[float, float]] = {}
+        makeup: dict[SelectionRule, tuple[float, float, float]] = {}
         levels = range(len(plan.budgets))
         for rule in plan.rules:
             arms = [Arm(rule, seed) for seed in range(plan.n_seeds)]
@@ -392,6 +399,7 @@ class _Active:
             )
             last = [by_id[i] for of_arm in chosen for i in of_arm[-1]]
             makeup[rule] = (
+                len(last) / len(arms),
                 float(np.mean([one.candidate.outcome is not True for one in last])),
                 float(np.mean([False in one.truth[: len(one.segments) - 1] for one in last])),
             )
@@ -476,7 +484,7 @@ def _findings(
     pool: Sequence[LabelledSolution],
     kept: Mapping[str, Mapping[SelectionRule, Floats]],
     labels: Mapping[SelectionRule, Floats],
-    makeup: Mapping[SelectionRule, tuple[float, float]],
+    makeup: Mapping[SelectionRule, tuple[float, float, float]],
     efficiencies: Mapping[tuple[str, str], Mapping[SelectionRule, tuple[float, float, float]]],
 ) -> Findings:
     n_texts = len({one.candidate.text_hash for one in pool})
@@ -505,8 +513,11 @@ def _findings(
     )
     spent = Table(
         f"What the {plan.budgets[-1]} labelled solutions are",
-        ("rule", "step labels", "wrong answer", "a wrong step"),
-        tuple((rule, round(float(labels[rule].mean(axis=0)[-1])), *makeup[rule]) for rule in plan.rules),
+        ("rule", "solutions", "step labels", "wrong answer", "a wrong step"),
+        tuple(
+            (rule, round(makeup[rule][0]), round(float(labels[rule].mean(axis=0)[-1])), *makeup[rule][1:])
+            for rule in plan.rules
+        ),
     )
     main = efficiencies["auc", "solutions"]
     best_rule = max(others, key=lambda rule: main[rule][0])
@@ -526,8 +537,9 @@ def _findings(
             f"time, {plan.random_share:.0%} of them from the random stream. At each budget the PRM is trained of the "
             f"language model anew. The ensemble is {plan.n_ensemble} PRMs of different seeds, of which one is "
             "measured.",
-            "The rule `disagreement` is left out: rollouts from every step of the pool would cost more than all "
-            "else here. `< 1` means that the rule has not reached it with as many labels.",
+            "For the rule `disagreement` they are the labellers, by the first step that each scores below a half; it "
+            "selects fewer where too few solutions divide them. `< 1` means that the rule has not reached it with as "
+            "many labels.",
         ),
         tables=(*curves, table, spent),
         figures=(

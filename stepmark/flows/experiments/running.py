@@ -28,7 +28,7 @@ class Experiment:
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment("self-verifying", 1200, self_verifying.run),
-    Experiment("active", 800, active.run),
+    Experiment("active", 1100, active.run),
     Experiment("rounds", 700, rounds.run),
     Experiment("reward-models", 950, reward_models.run),
     Experiment("rlaif", 100, rlaif.run),
