@@ -432,7 +432,8 @@ class _Run:
         """
         self._finite_loss_sum()
         is_first = self.processes.is_first
-        weights, optimizer = whole_weights(self.net, keep=is_first), whole_state(self.optimizer, keep=is_first)
+        weights = whole_weights(self.net, keep=is_first)
+        optimizer = whole_state(self.net, self.optimizer, keep=is_first)
         if not is_first:
             return
         state = {
@@ -465,7 +466,7 @@ class _Run:
                 f"{self.checkpoint_path} belongs to another run: {was}. Use the same flags, or --overwrite."
             )
         load_whole_weights(self.net, state["model"])
-        load_whole_state(self.optimizer, state["optimizer"])
+        load_whole_state(self.net, self.optimizer, state["optimizer"])
         torch.set_rng_state(state["rng"].cpu())
         if self.device.type == "cuda":
             torch.cuda.set_rng_state_all([rng.cpu() for rng in state["device_rng"]])

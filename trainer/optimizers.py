@@ -20,10 +20,12 @@ def check_optimizer(name: OptimizerName) -> None:
     """Refuses an optimizer whose library is missing, before anything is loaded.
 
     Raises:
-        SettingsError: bitsandbytes is not installed.
+        SettingsError: bitsandbytes is not installed, or torch has no Muon.
     """
     if name == "adamw8bit":
         _bitsandbytes()
+    if name == "muon" and not hasattr(torch.optim, "Muon"):
+        raise SettingsError(f"--optimizer muon needs torch 2.9 or newer; this is {torch.__version__}.")
 
 
 def make_optimizer(name: OptimizerName, groups: list[dict[str, Any]], *, lr: float) -> torch.optim.Optimizer:

@@ -25,7 +25,7 @@ def check_sharding(sharding: Sharding, processes: Processes, *, optimizer: Optim
     """Refuses what cannot be sharded, before anything is loaded.
 
     Raises:
-        SettingsError: there is one process, the 8-bit optimizer, or a compiled network.
+        SettingsError: there is one process, an optimizer that takes whole tensors only, or a compiled network.
     """
     if sharding == "none":
         return
@@ -34,9 +34,9 @@ def check_sharding(sharding: Sharding, processes: Processes, *, optimizer: Optim
             "--sharding full deals a model out to several processes, but this is the only one; "
             "start them with torchrun --nproc-per-node N -m stepmark train ..."
         )
-    if optimizer == "adamw8bit":
+    if optimizer != "adamw":
         raise SettingsError(
-            "--optimizer adamw8bit does not work with --sharding full: bitsandbytes takes whole tensors only; "
+            f"--optimizer {optimizer} does not work with --sharding full: it takes whole tensors only; "
             "use --optimizer adamw, whose state is dealt out."
         )
     if is_compiled:
@@ -123,8 +123,10 @@ def load_whole_weights(net: RewardNet, weights: Mapping[str, Tensor]) -> None:
     net.load_state_dict(weights)
 
 
-def whole_state(optimizer: torch.optim.Optimizer, *, keep: bool) -> dict[str, Any]:
-    """Returns the state dict of an optimizer, as `whole_weights` does that of a network."""
+def whole_state(net: RewardNet, optimizer: torch.optim.Optimizer, *, keep: bool) -> dict[str, Any]:
+    """Returns the state dict of a network's optimizer, as `whole_weights` does that of the network."""
+    if not net.is_sharded:
+        return optimizer.state_dict() if keep else {}
     state = optimizer.state_dict()
 
     def gathered(value: Any) -> Any:
@@ -135,13 +137,14 @@ def whole_state(optimizer: torch.optim.Optimizer, *, keep: bool) -> dict[str, An
     return {**state, "state": found} if keep else {}
 
 
-def load_whole_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def load_whole_state(net: RewardNet, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Loads a state dict of whole tensors; every process must come with the same one."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for number, values in state["state"].items():
-        for name, value in values.items():
-            if torch.is_tensor(value) and value.shape == parameters[number].shape:
-                values[name] = _share(value, parameters[number])
+    if net.is_sharded:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for number, values in state["state"].items():
+            for name, value in values.items():
+                if torch.is_tensor(value) and value.shape == parameters[number].shape:
+                    values[name] = _share(value, parameters[number])
     optimizer.load_state_dict(state)
 
 

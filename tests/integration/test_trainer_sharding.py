@@ -241,8 +241,9 @@ def test_what_cannot_be_sharded_is_refused(folder: Path) -> None:
     two = Processes(0, 2)
     with pytest.raises(SettingsError, match="this is the only one; start them with torchrun"):
         check_sharding("full", ALONE, optimizer="adamw", is_compiled=False)
-    with pytest.raises(SettingsError, match="adamw8bit does not work with --sharding full"):
-        check_sharding("full", two, optimizer="adamw8bit", is_compiled=False)
+    for optimizer in ("adamw8bit", "muon"):
+        with pytest.raises(SettingsError, match=f"{optimizer} does not work with --sharding full"):
+            check_sharding("full", two, optimizer=optimizer, is_compiled=False)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="--compile is not supported with --sharding full"):
         check_sharding("full", two, optimizer="adamw", is_compiled=True)
     check_sharding("none", ALONE, optimizer="adamw8bit", is_compiled=True)
