@@ -147,23 +147,18 @@ class _Rows:
                 for said in found:
                     yield self._row_of_one(said, texts[said.problem_id])
                 continue
-            for _, group in groupby(found, key=attrgetter("solution_id")):
+            for _, group in groupby(found, key=_solution_of):
                 rows = list(group)
                 yield from self._rows_of_solution(rows, texts[rows[0].problem_id], decided)
         self._counts.agreement = self._agreement.measures()
         self._counts.more["steps_of_several_labellers"] = self._agreement.n_units
 
     def _see_agreement(self, found: Sequence[_Said]) -> None:
-        for _, group in groupby(found, key=attrgetter("solution_id")):
-            first, *others = group
-            if not others:
-                continue
-            latest = {said.annotator_id: said for said in (first, *others) if _judges(said) and said.segments is None}
-            labels: dict[int, list[int]] = {}
-            for said in latest.values():
-                for index, one in read_codes(said.codes).items():
-                    labels.setdefault(index, []).append(one.label)
-            for of_step in labels.values():
+        times = Counter(map(_solution_of, found))
+        of_several = (said for said in found if times[said.solution_id] > 1)
+        for _, group in groupby(of_several, key=_solution_of):
+            latest = {said.annotator_id: said.codes for said in group if _judges(said) and said.segments is None}
+            for of_step in _labels_by_step(tuple(latest.values())):
                 self._agreement.see(of_step)
 
     def of_rollouts(self, session: Session) -> Iterator[SetRow | None]:
@@ -268,10 +263,10 @@ class _Rows:
         else:
             annotation_ids, annotator_ids = [one.annotation_id for one in by], [one.annotator_id for one in by]
         return SetRow(
-            family=text.family,
-            row={"prompt": text.statement, "completions": completions, "labels": list(marks.labels)},
-            source=source_name(said),
-            licence=said.licence,
+            text.family,
+            {"prompt": text.statement, "completions": completions, "labels": list(marks.labels)},
+            source_name(said),
+            said.licence,
             trust=text.trust,
             trace={
                 "problem_ids": [said.problem_id],
@@ -283,6 +278,19 @@ class _Rows:
                 "rule": rule,
             },
         )
+
+
+_solution_of = attrgetter("solution_id")
+
+
+@lru_cache(maxsize=1 << 12)
+def _labels_by_step(of_labellers: tuple[str | None, ...]) -> list[tuple[int, ...]]:
+    """What several labellers said of each step that any of them judged."""
+    labels: dict[int, list[int]] = {}
+    for codes in of_labellers:
+        for index, one in read_codes(codes).items():
+            labels.setdefault(index, []).append(one.label)
+    return list(map(tuple, labels.values()))
 
 
 def _judges(said: _Said) -> bool:
@@ -426,7 +434,7 @@ def _posterior(session: Session, selection: Selection, options: PrmOptions) -> P
     times: Counter[Pattern] = Counter()
     for page in pages(session):
         found = _annotations(session, page, selection, options, with_steps=False)
-        for _, group in groupby(found, key=attrgetter("solution_id")):
+        for _, group in groupby(found, key=_solution_of):
             judging = {
                 said.annotator_id: read_codes(said.codes)
                 for said in group

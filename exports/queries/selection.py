@@ -301,10 +301,11 @@ class RowLimits:
         if problem_id != self._problem_id:
             self._problem_id, self._seen, self._kept, self._n_kept = problem_id, set(), [], 0
         if not self._selection.keep_duplicates:
-            if key in self._seen:
+            n_seen = len(self._seen)
+            self._seen.add(key)
+            if len(self._seen) == n_seen:
                 self._counts.dropped["duplicate"] += 1
                 return False
-            self._seen.add(key)
         if self._selection.max_similarity is not None and self._is_near(key, self._selection.max_similarity):
             self._counts.dropped["near_duplicate"] += 1
             return False
