@@ -21,9 +21,9 @@ from .columns import Column, arrow_schema
 
 FileFormat = Literal["jsonl", "parquet"]
 
-AT_ONCE = 1_000
+AT_ONCE: Mapping[FileFormat, int] = {"jsonl": 100, "parquet": 1_000}
 """Rows that are made into a file's bytes together: few enough to be in the processor's cache still."""
-_ROW_GROUP = 5 * AT_ONCE
+_ROW_GROUP = 5_000
 
 
 class ShardWriter(Protocol):
@@ -32,7 +32,7 @@ class ShardWriter(Protocol):
     n_rows: int
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Adds rows, which have exactly the columns: `AT_ONCE` of them, the last time perhaps fewer."""
+        """Adds rows, which have exactly the columns: as many as `AT_ONCE` says, the last time perhaps fewer."""
 
     def close(self) -> None:
         """Finishes the file and brings it to the disk."""

@@ -77,6 +77,7 @@ class SetWriter:
         self.columns = columns or CONFIGS[config]
         self.file_format = file_format
         self.rows_per_shard = rows_per_shard
+        self._at_once = AT_ONCE[file_format]
         self._parts: dict[str, _Part] = {}
         self._aside: dict[str, _Part] = {}
         self._trace: dict[str, _Part] = {}
@@ -139,7 +140,7 @@ class SetWriter:
             folder = self._trace_dir if parts is self._trace else self._dir
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            part = parts[name] = _Part(name, folder, columns, n_wanted=min(AT_ONCE, self.rows_per_shard))
+            part = parts[name] = _Part(name, folder, columns, n_wanted=min(self._at_once, self.rows_per_shard))
         part.waiting.append(row)
         if len(part.waiting) == part.n_wanted:
             self._flush(part)
@@ -158,7 +159,7 @@ class SetWriter:
         n_left = self.rows_per_shard - part.current.n_rows
         if not n_left:
             self._close(part)
-        part.n_wanted = min(AT_ONCE, n_left or self.rows_per_shard)
+        part.n_wanted = min(self._at_once, n_left or self.rows_per_shard)
 
     def finish(
         self,
