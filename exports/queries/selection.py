@@ -149,14 +149,16 @@ def in_page(problem_id: Any) -> sa.ColumnElement[bool]:
 
 def pages(session: Session) -> Iterator[Page]:
     """Cuts the problems that have solutions into ranges of about as many solutions each."""
+    following = sa.select(sa.func.min(Solution.problem_id)).where(Solution.problem_id > sa.bindparam("last"))
+    of_page = sa.select(Solution.problem_id).where(Solution.problem_id >= sa.bindparam("first"))
+    end_of_page = of_page.order_by(Solution.problem_id).offset(_PAGE).limit(1)
     first: int | None = session.scalar(sa.select(sa.func.min(Solution.problem_id)))
     while first is not None:
-        of_page = sa.select(Solution.problem_id).where(Solution.problem_id >= first).order_by(Solution.problem_id)
-        last: int | None = session.scalar(of_page.offset(_PAGE).limit(1))
+        last: int | None = session.scalar(end_of_page, {"first": first})
         yield Page(first, last)
         if last is None:
             return
-        first = session.scalar(sa.select(sa.func.min(Solution.problem_id)).where(Solution.problem_id > last))
+        first = session.scalar(following, {"last": last})
 
 
 def is_selected(selection: Selection, solution: Any = Solution) -> sa.ColumnElement[bool]:
