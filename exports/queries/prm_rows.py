@@ -330,7 +330,9 @@ def _values_of(codes: str) -> tuple[dict[int, Target], int]:
 
 
 @lru_cache(maxsize=16)
-def _annotations(selection: Selection, options: PrmOptions, *, with_steps: bool = True) -> sa.Select[Any]:
+def _annotations(
+    selection: Selection, options: PrmOptions, *, with_steps: bool = True
+) -> sa.Select[*tuple[Any, ...]]:
     """Selects a page's annotations, as `_Said` has them."""
     code = (
         12 * StepLabel.step_index
@@ -372,7 +374,7 @@ def _is_step_label_data() -> tuple[sa.ColumnElement[bool], ...]:
 
 
 @lru_cache(maxsize=16)
-def _valued(selection: Selection, options: PrmOptions) -> sa.Select[Any]:
+def _valued(selection: Selection, options: PrmOptions) -> sa.Select[*tuple[Any, ...]]:
     """Selects a page's solutions that the run of rollouts valued, as `_Said` has them."""
     text = [sa.cast(column, sa.Text) for column in (StepValue.step_index, StepValue.n_right, StepValue.n_rollouts)]
     codes = (
@@ -401,7 +403,7 @@ def _valued(selection: Selection, options: PrmOptions) -> sa.Select[Any]:
     ).where(in_page(Solution.problem_id), is_selected(selection), valued)
 
 
-def _read(session: Session, page: Page, query: sa.Select[Any]) -> list[_Said]:
+def _read(session: Session, page: Page, query: sa.Select[*tuple[Any, ...]]) -> list[_Said]:
     """A page's rows in order; sorted here, since a database would write all their texts to a file to do so."""
     found = session.connection().execute(query, page.bounds).all()  # past the ORM's own loading
     return sorted(map(_Said._make, found), key=itemgetter(0, 1, 2))

@@ -226,7 +226,7 @@ def whole_solutions(session: Session, page: Page, selection: Selection, form: Te
 
 
 @lru_cache(maxsize=16)
-def _whole_query(selection: Selection, form: TextForm) -> sa.Select[Any]:
+def _whole_query(selection: Selection, form: TextForm) -> sa.Select[*tuple[Any, ...]]:
     steps = json_text(Solution.steps)
     is_bare = sa.and_(steps == "[]", Solution.answer.is_(None))
     text = sa.case((sa.true() if form == "written" else is_bare, Solution.text), else_=sa.null())
