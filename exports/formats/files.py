@@ -6,7 +6,7 @@ one `\n` after each row: the same rows are the same bytes on every machine. Parq
 
 import errno
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import accumulate, chain
@@ -21,9 +21,9 @@ from .columns import Column, arrow_schema
 
 FileFormat = Literal["jsonl", "parquet"]
 
+AT_ONCE: Mapping[FileFormat, int] = {"jsonl": 100, "parquet": 1_000}
+"""Rows that are made into a file's bytes together: few enough to be in the processor's cache still."""
 _ROW_GROUP = 5_000
-_AT_ONCE = 1_000
-"""Rows that are held before they are made into a file's bytes: few enough to be in the processor's cache still."""
 
 
 class ShardWriter(Protocol):
@@ -31,8 +31,8 @@ class ShardWriter(Protocol):
 
     n_rows: int
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Adds a row, which has exactly the columns."""
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows, which have exactly the columns: as many as `AT_ONCE` says, the last time perhaps fewer."""
 
     def close(self) -> None:
         """Finishes the file and brings it to the disk."""
@@ -62,39 +62,23 @@ class JsonlShard:
     def __init__(self, path: Path, columns: tuple[Column, ...]) -> None:
         self.n_rows = 0
         self._path = path
-        self._cells_of = _cells_of([column.name for column in columns])
-        self._lines: list[bytes] = []
+        self._names = [column.name for column in columns]
         with disk_errors(path):
             self._file = path.open("wb")
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Adds a row."""
-        self._lines.append(json_line(self._cells_of(row)))
-        self.n_rows += 1
-        if len(self._lines) >= _AT_ONCE:
-            self._flush()
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows."""
+        names = self._names
+        ordered = [row if list(row) == names else {name: row[name] for name in names} for row in rows]
+        lines = b"".join(map(json_line, ordered))
+        with disk_errors(self._path):
+            self._file.write(lines)
+        self.n_rows += len(rows)
 
     def close(self) -> None:
         """Finishes the file."""
-        try:
-            self._flush()
-        finally:
-            with disk_errors(self._path):
-                self._file.close()
-
-    def _flush(self) -> None:
-        lines, self._lines = self._lines, []
         with disk_errors(self._path):
-            self._file.writelines(lines)
-
-
-def _cells_of(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
-    """Puts a row's cells into the columns' order, which most rows have already."""
-
-    def cells(row: Mapping[str, Any]) -> Mapping[str, Any]:
-        return row if list(row) == names else {name: row[name] for name in names}
-
-    return cells
+            self._file.close()
 
 
 class ParquetShard:
@@ -107,26 +91,25 @@ class ParquetShard:
         self._path = path
         self._schema = arrow_schema(columns)
         self._types = list(zip(self._schema.names, self._schema.types, strict=True))
-        self._rows: list[Mapping[str, Any]] = []
         self._tables: list[Any] = []
         self._beside = ThreadPoolExecutor(max_workers=1)
         self._written: Future[None] | None = None
         with disk_errors(path):
             self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Adds a row."""
-        self._rows.append(row)
-        self.n_rows += 1
-        if len(self._rows) >= _AT_ONCE:
-            self._convert()
-            if self.n_rows % _ROW_GROUP == 0:
-                self._flush()
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows."""
+        import pyarrow as pa
+
+        columns = [_array([row[name] for row in rows], type_) for name, type_ in self._types]
+        self._tables.append(pa.Table.from_arrays(columns, schema=self._schema))
+        self.n_rows += len(rows)
+        if self.n_rows % _ROW_GROUP == 0:
+            self._flush()
 
     def close(self) -> None:
         """Finishes the file."""
         try:
-            self._convert()
             self._flush()
             self._wait()
         finally:
@@ -134,20 +117,13 @@ class ParquetShard:
             with disk_errors(self._path):
                 self._writer.close()
 
-    def _convert(self) -> None:
-        import pyarrow as pa
-
-        columns = [_array([row[name] for row in self._rows], type_) for name, type_ in self._types]
-        self._tables.append(pa.Table.from_arrays(columns, schema=self._schema))
-        self._rows = []
-
     def _flush(self) -> None:
         import pyarrow as pa
 
-        table = pa.concat_tables(self._tables)
-        self._tables = []
         self._wait()
-        if len(table):
+        if self._tables:
+            table = pa.concat_tables(self._tables)
+            self._tables = []
             self._written = self._beside.submit(self._writer.write_table, table, row_group_size=_ROW_GROUP)
 
     def _wait(self) -> None:

@@ -20,7 +20,7 @@ from stepmark.errors import InputError, JobError, SettingsError
 
 from .card import MARK, card, kept_values
 from .columns import CONFIGS, TRACE, Column
-from .files import FileFormat, ShardWriter, disk_errors, open_shard, read_shard, sha256_of
+from .files import AT_ONCE, FileFormat, ShardWriter, disk_errors, open_shard, read_shard, sha256_of
 from .manifest import NAME, ConfigEntry, FileEntry, Manifest, read_manifest, write_whole
 from .statistics import RowStatistics
 
@@ -39,12 +39,17 @@ _SPLIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class _Part:
     """The shards of a split, of its trace, or of a file that stands aside."""
 
+    name: str
     folder: Path
     columns: tuple[Column, ...]
     done: list[tuple[Path, int, Future[str]]] = field(default_factory=list)
     """Each with its rows and its SHA-256."""
     current: ShardWriter | None = None
     current_path: Path | None = None
+    waiting: list[Mapping[str, Any]] = field(default_factory=list)
+    """Rows that go into a shard together."""
+    n_wanted: int = 0
+    """How many of them."""
 
 
 class SetWriter:
@@ -72,6 +77,7 @@ class SetWriter:
         self.columns = columns or CONFIGS[config]
         self.file_format = file_format
         self.rows_per_shard = rows_per_shard
+        self._at_once = AT_ONCE[file_format]
         self._parts: dict[str, _Part] = {}
         self._aside: dict[str, _Part] = {}
         self._trace: dict[str, _Part] = {}
@@ -121,7 +127,6 @@ class SetWriter:
         if split not in self._parts and not _SPLIT_NAME.fullmatch(split):
             raise SettingsError(f"{split!r} is no name for a split; use letters, digits and _")
         self._write(self._parts, split, self.columns, row)
-        self._statistics.add(split, row)
         if trace is not None:
             self._write(self._trace, split, TRACE, trace)
 
@@ -135,13 +140,26 @@ class SetWriter:
             folder = self._trace_dir if parts is self._trace else self._dir
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            part = parts[name] = _Part(folder, columns)
-        if part.current is not None and part.current.n_rows >= self.rows_per_shard:
-            self._close(part)
+            part = parts[name] = _Part(name, folder, columns, n_wanted=min(self._at_once, self.rows_per_shard))
+        part.waiting.append(row)
+        if len(part.waiting) == part.n_wanted:
+            self._flush(part)
+
+    def _flush(self, part: _Part) -> None:
+        """Brings what waits into the current shard, which is closed when it is full."""
+        rows, part.waiting = part.waiting, []
+        if not rows:
+            return
         if part.current is None:
-            part.current_path = part.folder / f"{name}-{len(part.done):05d}.partial"
+            part.current_path = part.folder / f"{part.name}-{len(part.done):05d}.partial"
             part.current = open_shard(part.current_path, part.columns, self.file_format)
-        part.current.write(row)
+        part.current.write(rows)
+        if self._parts.get(part.name) is part:
+            self._statistics.add(part.name, rows)
+        n_left = self.rows_per_shard - part.current.n_rows
+        if not n_left:
+            self._close(part)
+        part.n_wanted = min(self._at_once, n_left or self.rows_per_shard)
 
     def finish(
         self,
@@ -172,6 +190,7 @@ class SetWriter:
             beside: Makes the description of the set for its reader, of the names of each split's files.
         """
         for part in self._all_parts():
+            self._flush(part)
             self._close(part)
         manifest = read_manifest(self.folder) or Manifest(version)
         if self.config in manifest.configs:

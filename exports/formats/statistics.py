@@ -1,7 +1,8 @@
 """What can be said of a set while its rows go by: balance of the labels, lengths, and one row to look at."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from .columns import Column
@@ -12,7 +13,6 @@ EXAMPLE_ITEMS = 8
 """Items of a list that an example keeps."""
 
 _MOST_VALUES = 20
-_COUNTED_AT_ONCE = 10_000
 
 
 class RowStatistics:
@@ -31,40 +31,30 @@ class RowStatistics:
         self._pairs = {"chosen", "rejected"} <= set(kinds)
         counted = (*self._one, *self._lists, *self._shares)
         self._values: dict[str, Counter[Any]] = {name: Counter() for name in counted}
-        self._waiting: dict[str, list[Any]] = {name: [] for name in self._lists}
         self._bits: Counter[int] = Counter()
         self._longer: Counter[str] = Counter()
         self._first: dict[str, dict[str, Any]] = {}
 
-    def add(self, split: str, row: Mapping[str, Any]) -> None:
-        """Counts a row."""
-        size = 0
-        for name in self._text:
-            size += len(row[name])
-        for name in self._texts:
-            size += sum(map(len, row[name]))
-        for name in self._other:
-            size += characters(row[name])
-        self._bits[(size - 1).bit_length() if size else 0] += 1
+    def add(self, split: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Counts rows."""
+        sizes = [[len(row[name]) for row in rows] for name in self._text]
+        sizes += [[sum(map(len, row[name])) for row in rows] for name in self._texts]
+        sizes += [[characters(row[name]) for row in rows] for name in self._other]
+        self._bits.update((size - 1).bit_length() if size else 0 for size in map(sum, zip(*sizes, strict=True)))
         for name in self._one:
-            self._values[name][row[name]] += 1
+            self._values[name].update([row[name] for row in rows])
         for name in self._lists:
-            self._waiting[name] += row[name]
-            if len(self._waiting[name]) >= _COUNTED_AT_ONCE:
-                self._count(name)
+            self._values[name].update(chain.from_iterable([row[name] for row in rows]))
         for name in self._shares:
-            value = row[name]
-            for one in value if isinstance(value, list) else (value,):
-                self._values[name][None if one is None else round(one, 1)] += 1
+            for value in (row[name] for row in rows):
+                for one in value if isinstance(value, list) else (value,):
+                    self._values[name][None if one is None else round(one, 1)] += 1
         if self._pairs:
-            chosen, rejected = characters(row["chosen"]), characters(row["rejected"])
-            self._longer["chosen" if chosen > rejected else "rejected" if rejected > chosen else "equal"] += 1
+            for row in rows:
+                chosen, rejected = characters(row["chosen"]), characters(row["rejected"])
+                self._longer["chosen" if chosen > rejected else "rejected" if rejected > chosen else "equal"] += 1
         if split not in self._first:
-            self._first[split] = {name: shortened(row[name]) for name in self._names}
-
-    def _count(self, name: str) -> None:
-        self._values[name].update(self._waiting[name])
-        self._waiting[name].clear()
+            self._first[split] = {name: shortened(rows[0][name]) for name in self._names}
 
     def labels(self) -> dict[str, dict[str, int]]:
         """How often each value stands in each column of labels, and in pairs which text is longer.
@@ -72,8 +62,6 @@ class RowStatistics:
         Floats are rounded to one decimal; what is not judged counts as null. A column with more than twenty values is
         none of labels.
         """
-        for name in self._lists:
-            self._count(name)
         found = {
             name: {
                 "null" if value is None else str(value).lower(): counts[value]

@@ -11,25 +11,23 @@ from stepmark.agreement.tables import ordinal_weights
 
 
 class AgreementTally:
-    """Labels by unit (a step, a pair). Only how often each pattern of counts occurs is held, and few do."""
+    """Labels by unit (a step, a pair). Only how often each row of labels occurs is held, and few differ."""
 
     def __init__(self, categories: Sequence[Hashable], *, is_ordinal: bool) -> None:
-        self._place = {category: place for place, category in enumerate(categories)}
+        self._categories = tuple(categories)
         self._is_ordinal = is_ordinal
-        self._patterns: Counter[tuple[int, ...]] = Counter()
+        self._times: Counter[tuple[Hashable, ...]] = Counter()
 
     def see(self, labels: Iterable[Hashable]) -> None:
         """Counts one unit; one that a single labeller judged tells nothing."""
-        counts = [0] * len(self._place)
-        for label in labels:
-            counts[self._place[label]] += 1
-        if sum(counts) > 1:
-            self._patterns[tuple(counts)] += 1
+        found = tuple(labels)
+        if len(found) > 1:
+            self._times[found] += 1
 
     @property
     def n_units(self) -> int:
         """Units with two labels or more."""
-        return self._patterns.total()
+        return self._times.total()
 
     def measures(self) -> dict[str, float]:
         """Raw agreement, Krippendorff's alpha and Gwet's coefficient of units with two labels or more, where defined.
@@ -40,15 +38,19 @@ class AgreementTally:
         >>> {name: round(value, 3) for name, value in tally.measures().items()}
         {'raw agreement': 0.75, 'alpha (ordinal)': 0.533, 'AC2': 0.551}
         """
-        if not self._patterns:
+        if not self._times:
             return {}
-        counts = np.repeat(list(self._patterns), list(self._patterns.values()), axis=0)
+        patterns: Counter[tuple[int, ...]] = Counter()
+        for labels, times in self._times.items():
+            each = Counter(labels)
+            patterns[tuple(each[category] for category in self._categories)] += times
+        counts = np.repeat(list(patterns), list(patterns.values()), axis=0)
         ordinal = self._is_ordinal
         found = {
             "raw agreement": raw_agreement(counts),
             f"alpha ({'ordinal' if ordinal else 'nominal'})": krippendorff_alpha(
                 counts, "ordinal" if ordinal else "nominal"
             ),
-            "AC2" if ordinal else "AC1": gwet_ac(counts, ordinal_weights(len(self._place)) if ordinal else None),
+            "AC2" if ordinal else "AC1": gwet_ac(counts, ordinal_weights(len(self._categories)) if ordinal else None),
         }
         return {name: one.value for name, one in found.items() if one.value is not None}

@@ -282,7 +282,7 @@ _NOTHING: Mapping[str, Any] = {column.name: None if column.name == "licence" els
 def _trace(row: SetRow, name_of: Callable[[int], str]) -> dict[str, Any]:
     """Where a row comes from, as its trace file says it."""
     found = {**_NOTHING, **row.trace}
-    found["annotators"] = [name_of(annotator_id) for annotator_id in found.pop("annotator_ids", ())]
+    found["annotators"] = list(map(name_of, found.pop("annotator_ids", ())))
     found["licence"] = row.licence
     return found
 

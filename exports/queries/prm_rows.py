@@ -37,6 +37,7 @@ from .selection import (
     Selection,
     SetRow,
     TrainingSet,
+    in_page,
     is_selected,
     json_text,
     licence_refusal,
@@ -139,7 +140,7 @@ class _Rows:
         is_decided = looks_at_others and options.adjudicated != "ignore"
         is_decided = is_decided and session.scalar(sa.select(Adjudication.adjudication_id).limit(1)) is not None
         for page in pages(session):
-            found = _annotations(session, page, self._selection, options)
+            found = _read(session, page, _annotations(self._selection, options))
             texts = problem_texts(session, {said.problem_id for said in found})
             decided = _decided(session, page) if is_decided else {}
             self._see_agreement(found)
@@ -147,29 +148,24 @@ class _Rows:
                 for said in found:
                     yield self._row_of_one(said, texts[said.problem_id])
                 continue
-            for _, group in groupby(found, key=attrgetter("solution_id")):
+            for _, group in groupby(found, key=_solution_of):
                 rows = list(group)
                 yield from self._rows_of_solution(rows, texts[rows[0].problem_id], decided)
         self._counts.agreement = self._agreement.measures()
         self._counts.more["steps_of_several_labellers"] = self._agreement.n_units
 
     def _see_agreement(self, found: Sequence[_Said]) -> None:
-        for _, group in groupby(found, key=attrgetter("solution_id")):
-            first, *others = group
-            if not others:
-                continue
-            latest = {said.annotator_id: said for said in (first, *others) if _judges(said) and said.segments is None}
-            labels: dict[int, list[int]] = {}
-            for said in latest.values():
-                for index, one in read_codes(said.codes).items():
-                    labels.setdefault(index, []).append(one.label)
-            for of_step in labels.values():
+        times = Counter(map(_solution_of, found))
+        of_several = (said for said in found if times[said.solution_id] > 1)
+        for _, group in groupby(of_several, key=_solution_of):
+            latest = {said.annotator_id: said.codes for said in group if _judges(said) and said.segments is None}
+            for of_step in _labels_by_step(tuple(latest.values())):
                 self._agreement.see(of_step)
 
     def of_rollouts(self, session: Session) -> Iterator[SetRow | None]:
         """Rows of the values that a run of rollouts found; a solution without any is not read."""
         for page in pages(session):
-            found = _valued(session, page, self._selection, self._options)
+            found = _read(session, page, _valued(self._selection, self._options))
             texts = problem_texts(session, {said.problem_id for said in found})
             for said in found:
                 self._counts.n_read += 1
@@ -268,10 +264,10 @@ class _Rows:
         else:
             annotation_ids, annotator_ids = [one.annotation_id for one in by], [one.annotator_id for one in by]
         return SetRow(
-            family=text.family,
-            row={"prompt": text.statement, "completions": completions, "labels": list(marks.labels)},
-            source=source_name(said),
-            licence=said.licence,
+            text.family,
+            {"prompt": text.statement, "completions": completions, "labels": list(marks.labels)},
+            source_name(said),
+            said.licence,
             trust=text.trust,
             trace={
                 "problem_ids": [said.problem_id],
@@ -283,6 +279,19 @@ class _Rows:
                 "rule": rule,
             },
         )
+
+
+_solution_of = attrgetter("solution_id")
+
+
+@lru_cache(maxsize=1 << 12)
+def _labels_by_step(of_labellers: tuple[str | None, ...]) -> list[tuple[int, ...]]:
+    """What several labellers said of each step that any of them judged."""
+    labels: dict[int, list[int]] = {}
+    for codes in of_labellers:
+        for index, one in read_codes(codes).items():
+            labels.setdefault(index, []).append(one.label)
+    return list(map(tuple, labels.values()))
 
 
 def _judges(said: _Said) -> bool:
@@ -320,9 +329,11 @@ def _values_of(codes: str) -> tuple[dict[int, Target], int]:
     return targets, most
 
 
+@lru_cache(maxsize=16)
 def _annotations(
-    session: Session, page: Page, selection: Selection, options: PrmOptions, *, with_steps: bool = True
-) -> list[_Said]:
+    selection: Selection, options: PrmOptions, *, with_steps: bool = True
+) -> sa.Select[*tuple[Any, ...]]:
+    """Selects a page's annotations, as `_Said` has them."""
     code = (
         12 * StepLabel.step_index
         + 4 * (StepLabel.label + 1)
@@ -335,7 +346,7 @@ def _annotations(
         .correlate(Annotation)
         .scalar_subquery()
     )
-    query = (
+    return (
         sa.select(
             Solution.problem_id,
             Solution.solution_id,
@@ -354,16 +365,17 @@ def _annotations(
             label_refusal(options),
         )
         .join(Annotation, Annotation.solution_id == Solution.solution_id)
-        .where(page.holds(Solution.problem_id), is_selected(selection), *_is_step_label_data())
+        .where(in_page(Solution.problem_id), is_selected(selection), *_is_step_label_data())
     )
-    return _read(session, query)
 
 
 def _is_step_label_data() -> tuple[sa.ColumnElement[bool], ...]:
     return (Annotation.kind == "steps", unindexed(Annotation.superseded_by_id).is_(None), is_label_data())
 
 
-def _valued(session: Session, page: Page, selection: Selection, options: PrmOptions) -> list[_Said]:
+@lru_cache(maxsize=16)
+def _valued(selection: Selection, options: PrmOptions) -> sa.Select[*tuple[Any, ...]]:
+    """Selects a page's solutions that the run of rollouts valued, as `_Said` has them."""
     text = [sa.cast(column, sa.Text) for column in (StepValue.step_index, StepValue.n_right, StepValue.n_rollouts)]
     codes = (
         sa.select(sa.func.aggregate_strings(text[0] + ":" + text[1] + "/" + text[2], ","))
@@ -374,7 +386,7 @@ def _valued(session: Session, page: Page, selection: Selection, options: PrmOpti
     valued = sa.exists().where(
         StepValue.solution_id == Solution.solution_id, StepValue.run_id == options.rollouts_run
     )
-    query = sa.select(
+    return sa.select(
         Solution.problem_id,
         Solution.solution_id,
         sa.literal(0),
@@ -388,13 +400,12 @@ def _valued(session: Session, page: Page, selection: Selection, options: PrmOpti
         Solution.licence,
         codes,
         sa.null(),
-    ).where(page.holds(Solution.problem_id), is_selected(selection), valued)
-    return _read(session, query)
+    ).where(in_page(Solution.problem_id), is_selected(selection), valued)
 
 
-def _read(session: Session, query: sa.Select[*tuple[Any, ...]]) -> list[_Said]:
-    """The rows in order; sorted here, since a database would write all their texts to a file to do so."""
-    found = session.connection().execute(query).all()  # past the ORM's own loading
+def _read(session: Session, page: Page, query: sa.Select[*tuple[Any, ...]]) -> list[_Said]:
+    """A page's rows in order; sorted here, since a database would write all their texts to a file to do so."""
+    found = session.connection().execute(query, page.bounds).all()  # past the ORM's own loading
     return sorted(map(_Said._make, found), key=itemgetter(0, 1, 2))
 
 
@@ -425,8 +436,8 @@ def _posterior(session: Session, selection: Selection, options: PrmOptions) -> P
     """
     times: Counter[Pattern] = Counter()
     for page in pages(session):
-        found = _annotations(session, page, selection, options, with_steps=False)
-        for _, group in groupby(found, key=attrgetter("solution_id")):
+        found = _read(session, page, _annotations(selection, options, with_steps=False))
+        for _, group in groupby(found, key=_solution_of):
             judging = {
                 said.annotator_id: read_codes(said.codes)
                 for said in group

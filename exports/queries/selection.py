@@ -130,17 +130,35 @@ class Page:
         condition: sa.ColumnElement[bool] = problem_id >= self.first
         return condition if self.last is None else condition & (problem_id <= self.last)
 
+    @property
+    def bounds(self) -> dict[str, int]:
+        """What a query with the condition `in_page` is asked with."""
+        return {_FIRST: self.first, _LAST: _NO_END if self.last is None else self.last}
+
+
+_FIRST, _LAST = "first_of_page", "last_of_page"
+_NO_END = (1 << 63) - 1
+
+
+def in_page(problem_id: Any) -> sa.ColumnElement[bool]:
+    """`Page.holds` of a page yet to come, so that one query serves all pages: to make it takes longer than to ask."""
+    first, last = (sa.bindparam(name, type_=sa.BigInteger) for name in (_FIRST, _LAST))
+    condition: sa.ColumnElement[bool] = problem_id.between(first, last)
+    return condition
+
 
 def pages(session: Session) -> Iterator[Page]:
     """Cuts the problems that have solutions into ranges of about as many solutions each."""
+    following = sa.select(sa.func.min(Solution.problem_id)).where(Solution.problem_id > sa.bindparam("last"))
+    of_page = sa.select(Solution.problem_id).where(Solution.problem_id >= sa.bindparam("first"))
+    end_of_page = of_page.order_by(Solution.problem_id).offset(_PAGE).limit(1)
     first: int | None = session.scalar(sa.select(sa.func.min(Solution.problem_id)))
     while first is not None:
-        of_page = sa.select(Solution.problem_id).where(Solution.problem_id >= first).order_by(Solution.problem_id)
-        last: int | None = session.scalar(of_page.offset(_PAGE).limit(1))
+        last: int | None = session.scalar(end_of_page, {"first": first})
         yield Page(first, last)
         if last is None:
             return
-        first = session.scalar(sa.select(sa.func.min(Solution.problem_id)).where(Solution.problem_id > last))
+        first = session.scalar(following, {"last": last})
 
 
 def is_selected(selection: Selection, solution: Any = Solution) -> sa.ColumnElement[bool]:
@@ -195,10 +213,24 @@ class WholeSolution(NamedTuple):
 
 def whole_solutions(session: Session, page: Page, selection: Selection, form: TextForm) -> list[WholeSolution]:
     """The page's solutions in the selection, ordered by problem and solution."""
+    query = _whole_query(selection, form)
+    found = []
+    for problem_id, solution_id, written, steps_, answer, *rest in (
+        session.connection().execute(query, page.bounds).all()
+    ):
+        bare = orjson.loads(steps_)
+        whole = render_solution(bare, answer) if written is None else written.strip()
+        text_hash, *others = rest
+        found.append(WholeSolution(problem_id, solution_id, whole, text_hash, len(bare), *others))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _whole_query(selection: Selection, form: TextForm) -> sa.Select[*tuple[Any, ...]]:
     steps = json_text(Solution.steps)
     is_bare = sa.and_(steps == "[]", Solution.answer.is_(None))
     text = sa.case((sa.true() if form == "written" else is_bare, Solution.text), else_=sa.null())
-    query = (
+    return (
         sa.select(
             Solution.problem_id,
             Solution.solution_id,
@@ -212,16 +244,9 @@ def whole_solutions(session: Session, page: Page, selection: Selection, form: Te
             Solution.run_id,
             Solution.licence,
         )
-        .where(page.holds(Solution.problem_id), is_selected(selection))
+        .where(in_page(Solution.problem_id), is_selected(selection))
         .order_by(Solution.problem_id, Solution.solution_id)
     )
-    found = []
-    for problem_id, solution_id, written, steps_, answer, *rest in session.connection().execute(query).all():
-        bare = orjson.loads(steps_)
-        whole = render_solution(bare, answer) if written is None else written.strip()
-        text_hash, *others = rest
-        found.append(WholeSolution(problem_id, solution_id, whole, text_hash, len(bare), *others))
-    return found
 
 
 def whole_text(row: Any, form: TextForm) -> str:
@@ -301,10 +326,11 @@ class RowLimits:
         if problem_id != self._problem_id:
             self._problem_id, self._seen, self._kept, self._n_kept = problem_id, set(), [], 0
         if not self._selection.keep_duplicates:
-            if key in self._seen:
+            n_seen = len(self._seen)
+            self._seen.add(key)
+            if len(self._seen) == n_seen:
                 self._counts.dropped["duplicate"] += 1
                 return False
-            self._seen.add(key)
         if self._selection.max_similarity is not None and self._is_near(key, self._selection.max_similarity):
             self._counts.dropped["near_duplicate"] += 1
             return False

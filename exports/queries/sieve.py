@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -51,16 +50,19 @@ class Sieve:
         self._selection = selection
         self._facts: dict[int, _Facts] = {}
         self._tests = _tests(session, selection.decontaminate)
-        self._last: tuple[Any, str | None, str | None] = (None, None, None)
+        self._problem_ids: Sequence[int] | None = ()
+        self._licence: str | None = None
         self._licence_of = lru_cache(maxsize=4096)(self._choose_licence)
+        self._refusal, self._joint_licence = self._judge((), None)
 
     def judge(self, row: SetRow) -> str | None:
         """Why a row is left out; None where it stays. Its licence becomes that of its solutions and its problems."""
-        key = (row.trace.get("problem_ids"), row.licence)
-        if key != self._last[0]:  # the rows of a problem come one after the other
-            self._last = (key, *self._judge(*key))
-        _, refusal, row.licence = self._last
-        return refusal
+        problem_ids, licence = row.trace.get("problem_ids"), row.licence
+        if problem_ids != self._problem_ids or licence != self._licence:  # rows of a problem come one after the other
+            self._problem_ids, self._licence = problem_ids, licence
+            self._refusal, self._joint_licence = self._judge(problem_ids, licence)
+        row.licence = self._joint_licence
+        return self._refusal
 
     def _judge(self, problem_ids: Sequence[int] | None, licence: str | None) -> tuple[str | None, str | None]:
         refusal = None

@@ -191,14 +191,12 @@ def test_a_full_disk_is_a_job_that_failed(tmp_path: Path) -> None:
     link = tmp_path / "train-00000.partial"
     link.symlink_to("/dev/full")
     large = JsonlShard(link, CONFIGS["orm"])
-    for _ in range(999):  # so many are held before they are written
-        large.write(ROWS[0] | {"completion": "a" * 5_000})
     with pytest.raises(LimitReached, match="is full; the export is not complete"):
-        large.write(ROWS[0])
+        large.write([ROWS[0] | {"completion": "a" * 5_000}] * 1_000)
     with suppress(LimitReached):
         large.close()
     small = JsonlShard(link, CONFIGS["orm"])
-    small.write(ROWS[0])
+    small.write([ROWS[0]])
     with pytest.raises(LimitReached, match="is full; the export is not complete"):
         small.close()
 
