@@ -84,9 +84,10 @@ def is_label_data() -> sa.ColumnElement[bool]:
     practice tasks the right answer is known, of calibration it is talked over, and a repeated task has the same
     person's first answer. Labels without a task (imported, or by a program) and those of `label` and `relabel` count.
     """
-    return ~sa.exists().where(Task.task_id == Annotation.task_id, Task.purpose.in_(MEASURING_PURPOSES)).correlate(
-        Annotation
-    )
+    measures = sa.exists().where(Task.task_id == Annotation.task_id, Task.purpose.in_(MEASURING_PURPOSES))
+    # Not the latter alone: PostgreSQL then takes nearly every annotation for one that measures where few have a task,
+    # and reads all of them for each page of solutions.
+    return Annotation.task_id.is_(None) | ~measures.correlate(Annotation)
 
 
 def tells_first_error() -> sa.ColumnElement[bool]:
