@@ -207,10 +207,12 @@ def train_reward_model(
         log_every=settings.log_every,
         checkpoint_every=settings.checkpoint_every,
     )
+    base_sha256 = _weights_fingerprint(model)
     identity: dict[str, object] = {
         "kind": kind,
         "data_sha256": data_fingerprint(data, config),
-        "base_model": model,
+        # A base that lies here is known by its weights, wherever it lies.
+        **({"base_model": model} if base_sha256 is None else {"base_sha256": base_sha256}),
         "max_length": max_length,
         "n_parameters": size,
     }
@@ -280,8 +282,9 @@ def train_reward_model(
         save_net(build_net(model, kind, tokenizer, label_ids=label_ids), out / REFERENCE, layout=layout)
     manifest = {
         **identity,
+        "base_model": model,
+        "base_sha256": base_sha256,
         "layout": layout,
-        "base_sha256": _weights_fingerprint(model),
         "data": str(data),
         "end_token": None if kind == "prm" else tokenizer.eos_token,
         "pad_token": tokenizer.pad_token,

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -143,6 +145,23 @@ def test_a_finished_run_is_returned_by_resume_and_kept_without_overwrite(
     with pytest.raises(SettingsError, match="finished run with another kind"):
         train_reward_model("orm", data=data, model=base, out=out, settings=settings, resume=True)
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+def test_a_base_is_known_by_its_weights_not_by_where_it_lies(
+    base: str, data: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    settings = TrainSettings(epochs=1)
+    elsewhere = shutil.copytree(base, tmp_path / "elsewhere")
+    again = train_reward_model(
+        "prm", data=data, model=str(elsewhere), out=trained["prm"], settings=settings, resume=True
+    )
+    assert again["base_model"] == base
+    weights = load_file(elsewhere / "model.safetensors")
+    save_file(
+        {name: weight + 1 for name, weight in weights.items()}, elsewhere / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(SettingsError, match="finished run with another base_sha256"):
+        train_reward_model("prm", data=data, model=str(elsewhere), out=trained["prm"], settings=settings, resume=True)
 
 
 def test_resume_with_other_flags_is_refused(base: str, data: Path, tmp_path: Path) -> None:
