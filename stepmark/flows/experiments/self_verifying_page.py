@@ -241,12 +241,17 @@ def _draw_recall(path: Path, found: Mapping[str, Mapping[str, Estimate]]) -> Non
 
 
 def _draw_use(path: Path, used: Mapping[str, Any]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure = new_figure(8.0, 4.6)
     axes = figure.add_subplot(facecolor="white")
     for at, (name, points) in enumerate(used.items()):
         tokens, accuracy = ([p["tokens"] for p in points], [p["accuracy"].value for p in points])
         axes.plot(tokens, accuracy, color=COLOURS[at % len(COLOURS)], marker="o", markersize=4, label=name)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("generated tokens a problem")
     axes.set_ylabel("share of problems solved")
     tidy(axes, grid="both")
