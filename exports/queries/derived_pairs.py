@@ -78,7 +78,8 @@ class _Text:
 
     text: str
     solution: Any
-    annotation_ids: tuple[int, ...] = ()
+    labels: tuple[tuple[int, int], ...] = ()
+    """What it was judged by: each annotation with its annotator."""
 
 
 def derived_pair_set(selection: Selection, options: DerivedPairOptions) -> TrainingSet:
@@ -164,7 +165,8 @@ def shared_prefix_rows(
                         counts.more["solutions_with_a_step_by_too_few"] += 1
                         break
                     is_right = 1 in given.values()
-                    side = _Text(render_solution(row.steps[: index + 1], None), row, tuple(sorted(given)))
+                    by = tuple((annotation_id, who[annotation_id]) for annotation_id in sorted(given))
+                    side = _Text(render_solution(row.steps[: index + 1], None), row, by)
                     right, wrong = nexts.setdefault(tuple(row.steps[:index]), ({}, {}))
                     (right if is_right else wrong).setdefault(step, side)
                     if not is_right:
@@ -194,6 +196,7 @@ def alternative_pair_rows(
             ):
                 candidates = list(group)
                 solution = candidates[0]
+                by = ((annotation_id, solution.annotator_id),)
                 own = {
                     place: label
                     for place, given in labels.get(solution.solution_id, {}).items()
@@ -207,12 +210,12 @@ def alternative_pair_rows(
                 sides: tuple[dict[str, _Text], dict[str, _Text]] = ({}, {})
                 if index < len(solution.steps) and own.get(index) in (1, -1):
                     text = render_solution(solution.steps[: index + 1], None)
-                    sides[0 if own[index] == 1 else 1][text] = _Text(text, solution, (annotation_id,))
+                    sides[0 if own[index] == 1 else 1][text] = _Text(text, solution, by)
                 for one in candidates:
                     if one.label == 0:
                         continue
                     text = prefix + candidate_text(one.alternative, index, is_answer=one.is_answer)
-                    sides[0 if one.label == 1 else 1].setdefault(text, _Text(text, one, (annotation_id,)))
+                    sides[0 if one.label == 1 else 1].setdefault(text, _Text(text, one, by))
                 every += _crossed(*sides)
             yield from _limited(problem_id, every, options, limits, counts, rule="labels of alternatives")
 
@@ -285,6 +288,7 @@ def _lot(pair: tuple[_Text, _Text], seed: int) -> bytes:
 
 def _set_row(chosen: _Text, rejected: _Text, rule: str, *, margin: float | None = None) -> SetRow:
     solutions = [chosen.solution, rejected.solution]
+    labels = dict.fromkeys((*chosen.labels, *rejected.labels))
     cells: dict[str, Any] = {
         "prompt": solutions[0].statement,
         "chosen": chosen.text,
@@ -301,7 +305,8 @@ def _set_row(chosen: _Text, rejected: _Text, rule: str, *, margin: float | None 
         trace={
             "problem_ids": [solutions[0].problem_id],
             "solution_ids": list(dict.fromkeys(row.solution_id for row in solutions)),
-            "annotation_ids": list(dict.fromkeys((*chosen.annotation_ids, *rejected.annotation_ids))),
+            "annotation_ids": [annotation_id for annotation_id, _ in labels],
+            "annotator_ids": list(dict.fromkeys(annotator_id for _, annotator_id in labels)),
             "run_ids": list(dict.fromkeys(row.run_id for row in solutions if row.run_id is not None)),
             "sources": list(dict.fromkeys(row.source for row in solutions if row.source is not None)),
             "rule": rule,

@@ -181,6 +181,18 @@ def test_pairs_from_labels_of_steps_are_of_the_labels_that_were_asked_for(small:
     assert of("alternatives", annotator_kinds=("model",)) == (0, {"labels_other_annotator_kind": 1})
 
 
+@pytest.mark.parametrize("origin", ["shared-prefix", "alternatives"])
+def test_pairs_from_labels_of_steps_name_who_labelled_them(small: sa.Engine, origin: Any) -> None:
+    rows, _ = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions(origin=origin)))
+    assert rows
+    with reading(small) as session:
+        found = session.execute(sa.select(Annotation.annotation_id, Annotation.annotator_id)).tuples()
+        annotator_of = dict(found.all())
+    for row in rows:
+        by = [annotator_of[id_] for id_ in row.trace["annotation_ids"]]
+        assert row.trace["annotator_ids"] == list(dict.fromkeys(by)) != []
+
+
 def test_critiques_and_tasks_to_judge_are_balanced_by_verdict_and_sets_without_classes_refuse(
     small: sa.Engine, tmp_path: Path
 ) -> None:
