@@ -186,8 +186,8 @@ def test_pairs_from_labels_of_steps_name_who_labelled_them(small: sa.Engine, ori
     rows, _ = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions(origin=origin)))
     assert rows
     with reading(small) as session:
-        found = session.execute(sa.select(Annotation.annotation_id, Annotation.annotator_id)).tuples()
-        annotator_of = dict(found.all())
+        found = session.execute(sa.select(Annotation.annotation_id, Annotation.annotator_id))
+        annotator_of = {row.annotation_id: row.annotator_id for row in found}
     for row in rows:
         by = [annotator_of[id_] for id_ in row.trace["annotation_ids"]]
         assert row.trace["annotator_ids"] == list(dict.fromkeys(by)) != []
