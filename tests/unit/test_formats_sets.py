@@ -44,6 +44,7 @@ CELLS = {
     "texts": st.lists(TEXT, max_size=4),
     "bool": st.booleans(),
     "bools": st.lists(st.booleans(), max_size=4),
+    "int": st.none() | st.integers(-(2**62), 2**62),
     "ints": st.lists(st.integers(-(2**62), 2**62), max_size=4),
     "float": st.floats(allow_nan=False, allow_infinity=False),
 }
