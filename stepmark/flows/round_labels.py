@@ -25,6 +25,7 @@ from stepmark.engine import Engine, Sampling
 from stepmark.progress import Progress, silent
 from stepmark.prompts import Prompt
 from stepmark.records import AnnotationRecord
+from stepmark.steps import render_solution
 
 from .rollout_labels import label_by_rollouts
 from .round_rows import ChosenToLabel
@@ -82,7 +83,7 @@ def label_by_domain(
     """Labels solutions of the embedded domain by its checker, a share of them wrongly.
 
     A wrong label names another step as the first error, or none; of a right solution it names one at random. The
-    same solution, seed and noise give the same label.
+    same text of a problem, seed and noise give the same label, in whatever order solutions were stored.
 
     Args:
         database: Holds the solutions.
@@ -100,7 +101,7 @@ def label_by_domain(
             continue
         said = check_solution(problem, steps, answer).step_labels
         truth = said.index(-1) if -1 in said else None
-        rng = random.Random(f"{seed} {annotator} {solution_id}")
+        rng = random.Random(f"{seed} {annotator} {statement} {render_solution(steps, answer)}")
         first = truth
         if rng.random() < noise:
             first = rng.choice([other for other in (None, *range(len(steps))) if other != truth])

@@ -146,7 +146,7 @@ def select_to_label(samples: Sequence[RunSample], *, n: int, random_share: float
 
     Lightman et al. 2023, section 2.4: four fifths of the labels go where a reward model likes a wrong solution best;
     the random rest keeps what is measured on labels unbiased. Where no solution has a score, all are drawn at random.
-    One of several equal texts is enough.
+    One of several equal texts is enough. The texts decide, not their ids, which follow the order of storing.
 
     Args:
         samples: Of one run.
@@ -160,10 +160,15 @@ def select_to_label(samples: Sequence[RunSample], *, n: int, random_share: float
             first_of.setdefault((sample.problem_id, sample.text_hash), sample)
     unique = list(first_of.values())
     scored = [sample for sample in unique if sample.score is not None and sample.outcome is False]
-    scored.sort(key=lambda sample: (-(sample.score or 0.0), sample.solution_id))
+    scored.sort(key=lambda sample: (-(sample.score or 0.0), *_text_of(sample)))
     n_convincing = min(len(scored), n - round(n * random_share))
     convincing = [sample.solution_id for sample in scored[:n_convincing]]
-    rest = sorted({sample.solution_id for sample in unique} - set(convincing))
+    others = (sample for sample in unique if sample.solution_id not in set(convincing))
+    rest = [sample.solution_id for sample in sorted(others, key=_text_of)]
     drawn = random.Random(f"{seed} labels").sample(rest, min(len(rest), n - n_convincing))
     found = [ChosenToLabel("convincing wrong", tuple(convincing)), ChosenToLabel("random", tuple(drawn))]
     return [one for one in found if one.solution_ids]
+
+
+def _text_of(sample: RunSample) -> tuple[str, int]:
+    return sample.text_hash, sample.problem_id

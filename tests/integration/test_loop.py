@@ -12,18 +12,25 @@ import pytest
 import sqlalchemy as sa
 
 from db.annotators import find_or_create_annotator
-from db.connect import open_database, reading
+from db.connect import open_database, reading, writing
 from db.models import Request
+from db.problems import add_problems
 from db.queue import queue_state
 from db.rounds import Generation, RunSample, generation_of, list_rounds, run_samples, runs_of_round
+from db.solutions import add_solutions, solution_text_hash
 from db.tasks import claim_tasks, submit
+from generator.domain import draw_problems, problem_record
 from stepmark.cli.main import main
 from stepmark.errors import SettingsError
 from stepmark.flows.demo import MODEL
 from stepmark.flows.embedded_loop import FIXED, LEARN, MEASURE, EmbeddedProblems, prepare_embedded
 from stepmark.flows.loop import LoopPlan, run_loop
+from stepmark.flows.round_labels import label_by_domain
 from stepmark.flows.round_rows import choose_rows, select_to_label
+from stepmark.problems import statement_hash
 from stepmark.progress import Progress, silent
+from stepmark.records import SolutionRecord
+from stepmark.steps import render_solution
 from tests.labelling import answer_of
 
 PLAN = LoopPlan(
@@ -166,3 +173,33 @@ def test_labels_go_to_wrong_solutions_with_the_highest_scores_and_to_a_random_re
     unscored = [replace(sample, score=None) for sample in samples]
     (only,) = select_to_label(unscored, n=4, random_share=0.5, seed=0)
     assert (only.reason, len(set(only.solution_ids))) == ("random", 4)
+
+
+def test_what_is_labelled_and_how_does_not_hang_on_the_order_of_storing(tmp_path: Path) -> None:
+    problems = draw_problems(12, seed=5990, part="reserved")
+    steps_of = {problem.statement: (f"9 + {number} = 20",) for number, problem in enumerate(problems)}
+    found = []
+    for order in (problems, problems[::-1]):
+        database = open_database(f"sqlite:///{tmp_path / str(len(found))}.db", create=True)
+        texts = {one.statement: render_solution(steps_of[one.statement], "20") for one in order}
+        hashes = [solution_text_hash(statement_hash(statement), text) for statement, text in texts.items()]
+        records = [
+            SolutionRecord("s", statement, text, steps=steps_of[statement], generator="model", answer="20")
+            for statement, text in texts.items()
+        ]
+        with writing(database) as session:
+            known = [problem_record(one, "s", number) for number, one in enumerate(order)]
+            problem_ids = add_problems(session, known).problem_ids
+            ids = add_solutions(session, records, problem_ids=problem_ids, text_hashes=hashes).solution_ids
+        statement_of = dict(zip(ids, texts, strict=True))
+        labels = label_by_domain(database, ids, noise=0.5, seed=1, annotator="annotator-1")
+        samples = [
+            RunSample(id_, problem_id, hash_, "20", False, ("9",), False, None)
+            for id_, problem_id, hash_ in zip(ids, problem_ids, hashes, strict=True)
+        ]
+        (chosen,) = select_to_label(samples, n=5, random_share=0.2, seed=3)
+        database.dispose()
+        first_errors = {statement_of[id_]: first for id_, first in labels.first_errors.items()}
+        found.append((first_errors, [statement_of[id_] for id_ in chosen.solution_ids]))
+    assert found[0] == found[1]
+    assert len(set(found[0][0].values())) > 1
