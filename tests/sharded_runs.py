@@ -39,20 +39,23 @@ class Interrupt:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def train(call: dict[str, Any], **more: Any) -> None:
+    """Makes a run in this process."""
+    train_reward_model(
+        call["kind"],
+        data=Path(call["data"]),
+        model=call["model"],
+        out=Path(call["out"]),
+        settings=TrainSettings(**call["settings"]),
+        **more,
+    )
+
+
 def _train(call: dict[str, Any]) -> dict[str, Any]:
     said: list[str] = []
     more: dict[str, Any] = {"progress": Interrupt()} if call.get("interrupt") else {}
     try:
-        train_reward_model(
-            call["kind"],
-            data=Path(call["data"]),
-            model=call["model"],
-            out=Path(call["out"]),
-            settings=TrainSettings(**call["settings"]),
-            resume=call.get("resume", False),
-            on_message=said.append,
-            **more,
-        )
+        train(call, resume=call.get("resume", False), on_message=said.append, **more)
     except StepmarkError as err:
         return {"said": said, "error": str(err)}
     return {"said": said, "error": None}

@@ -14,7 +14,7 @@ from stepmark.errors import InputError, SettingsError
 from .calibration import CALIBRATION
 from .models import load_net, load_tokenizer, save_net
 from .render import label_token_ids, single_token_id
-from .train import MANIFEST
+from .train import MANIFEST, write_manifest
 
 
 def as_token_classifier(model: Path, out: Path) -> dict[str, Any]:
@@ -57,7 +57,5 @@ def as_token_classifier(model: Path, out: Path) -> dict[str, Any]:
         "converted_from": str(model),
         "step_tag_id": single_token_id(tokenizer, manifest["step_token"], "step token"),
     }
-    partial = out / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(converted, indent=2) + "\n", encoding="utf-8")
-    partial.replace(out / MANIFEST)
+    write_manifest(out, converted)
     return converted

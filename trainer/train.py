@@ -304,13 +304,18 @@ def train_reward_model(
             "transformers": _transformers_version(),
         },
     }
-    partial = out / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    partial.replace(out / MANIFEST)
+    write_manifest(out, manifest)
     processes.wait()
     for name in ("checkpoint.pt", "best.pt"):
         (out / name).unlink(missing_ok=True)
     return manifest
+
+
+def write_manifest(out: Path, manifest: dict[str, Any]) -> None:
+    """Writes `stepmark.json`, whole or not at all: that it is there says that the model is."""
+    partial = out / f"{MANIFEST}.partial"
+    partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    partial.replace(out / MANIFEST)
 
 
 def default_batch_tokens(n: int, device: torch.device) -> int:

@@ -13,14 +13,12 @@ Prints a table, and writes it to DIR/real_text.json.
 
 import argparse
 import json
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rows import STEP_TOKEN, write_model
 
 from db.connect import open_database
@@ -33,9 +31,8 @@ from exports.queries.selection import Selection, TrainingSet
 from exports.queries.sources import FORMATS
 from stepmark.flows.experiments.estimates import in_words, mean_of
 from stepmark.flows.verify import verify_solutions
-from trainer.evaluate.bootstrap import Estimate
 from trainer.evaluate.items import Item, read_items
-from trainer.evaluate.measures import auc
+from trainer.evaluate.measures import auc, auc_by_problem
 from trainer.score import RewardModel
 from trainer.train import TrainSettings, train_reward_model
 
@@ -153,13 +150,14 @@ def _steps(items: Sequence[Item], score: Callable[[int, int], float]) -> Scored:
 def measure(scored: Scored) -> dict[str, Any]:
     """AUC over everything, and its mean within the problems that have both kinds, with a 95 % interval."""
     problems, scores, right = scored
-    groups: dict[str, list[int]] = {}
-    for number, problem in enumerate(problems):
-        groups.setdefault(problem, []).append(number)
-    each = [auc([scores[n] for n in of], [right[n] for n in of]) for of in groups.values()]
-    usable = np.array([value for value in each if not math.isnan(value)])
-    within: Estimate = mean_of(usable)
-    return {"pooled": auc(scores, right), "within": in_words(within), "n": len(usable), "n_scored": len(scores)}
+    numbers = {problem: number for number, problem in enumerate(dict.fromkeys(problems))}
+    each = auc_by_problem([numbers[problem] for problem in problems], scores, right)
+    return {
+        "pooled": auc(scores, right),
+        "within": in_words(mean_of(each)),
+        "n": len(each),
+        "n_scored": len(scores),
+    }
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def _model_contents(folder: Path, repo_id: str) -> Contents:
 
 
 def model_file(folder: Path) -> LocalFile:
-    """What is sent of `stepmark.json`: a training set and a base model of this machine by their names alone.
+    """What is sent of `stepmark.json`: a training set and models of this machine by their names alone.
 
     The file here stays as it is, since the trainer goes on by it.
 
@@ -156,14 +156,16 @@ def model_file(folder: Path) -> LocalFile:
 
 
 def _without_paths(model: Mapping[str, Any]) -> dict[str, str]:
-    """The set by name and hash, as manifests name files; the base model by its name on the Hub, or its folder's."""
+    """The set by name and hash, as manifests name files; models by their names on the Hub, or their folders'."""
     found = {}
-    data, base = model.get("data"), model.get("base_model")
+    data = model.get("data")
     if isinstance(data, str) and data:
         name, mark = Path(data).resolve().name, f"@{str(model.get('data_sha256') or '')[:16]}"
         found["data"] = name if mark == "@" or name.endswith(mark) else name + mark
-    if isinstance(base, str) and base and not is_published(base):
-        found["base_model"] = Path(base).resolve().name
+    for key in ("base_model", "converted_from"):
+        other = model.get(key)
+        if isinstance(other, str) and other and not is_published(other):
+            found[key] = Path(other).resolve().name
     return found
 
 

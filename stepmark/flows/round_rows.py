@@ -163,7 +163,8 @@ def select_to_label(samples: Sequence[RunSample], *, n: int, random_share: float
     scored.sort(key=lambda sample: (-(sample.score or 0.0), *_text_of(sample)))
     n_convincing = min(len(scored), n - round(n * random_share))
     convincing = [sample.solution_id for sample in scored[:n_convincing]]
-    others = (sample for sample in unique if sample.solution_id not in set(convincing))
+    taken = set(convincing)
+    others = (sample for sample in unique if sample.solution_id not in taken)
     rest = [sample.solution_id for sample in sorted(others, key=_text_of)]
     drawn = random.Random(f"{seed} labels").sample(rest, min(len(rest), n - n_convincing))
     found = [ChosenToLabel("convincing wrong", tuple(convincing)), ChosenToLabel("random", tuple(drawn))]

@@ -543,6 +543,14 @@ def test_a_reward_model_goes_there_and_back_with_a_card(trained: Path, tmp_path:
         plan_pull("owner/other", tmp_path / "x", kind="model", endpoint=hub.url)
 
 
+def test_a_converted_model_names_where_it_comes_from_without_a_path(tmp_path: Path, hub: HubServer) -> None:
+    model = tmp_path / "classifier"
+    model.mkdir()
+    (model / "stepmark.json").write_text(json.dumps({"kind": "prm", "converted_from": str(tmp_path / "prm")}))
+    send(model, hub, "owner/prm")
+    assert json.loads(hub.files("owner/prm", "model")["stepmark.json"])["converted_from"] == "prm"
+
+
 def test_a_model_names_its_training_set_where_that_was_pushed(tmp_path: Path, hub: HubServer) -> None:
     data, model = write(tmp_path / "set"), tmp_path / "model"
     model.mkdir()

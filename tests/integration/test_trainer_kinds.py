@@ -273,7 +273,6 @@ def test_a_model_of_the_first_stage_writes_critiques(base: str) -> None:
 @pytest.mark.parametrize("kind", ["orm", "cloud"])
 def test_adapters_and_the_head_are_trained_and_merged(base: str, data: Path, tmp_path: Path, kind: Kind) -> None:
     """The saved model is a plain one whose norms and embeddings are the base's, and whose layers have moved."""
-    pytest.importorskip("peft", reason="adapters need PEFT, an extra")
     out = tmp_path / "out"
     settings = TrainSettings(epochs=1, lora_rank=4, batch_tokens=512)
     train_reward_model(kind, data=data, model=base, out=out, settings=settings)

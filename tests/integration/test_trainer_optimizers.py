@@ -18,7 +18,7 @@ from trainer.optimizers import make_optimizer, state_bytes
 from trainer.train import TrainSettings, train_reward_model
 
 needs_bitsandbytes = pytest.mark.skipif(
-    importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed"
+    importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is a development dependency on Linux only"
 )
 
 

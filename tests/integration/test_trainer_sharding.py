@@ -1,6 +1,5 @@
 """Sharded training on two processes: the steps of one, half the memory, and files that do not tell the difference."""
 
-import importlib.util
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from stepmark.errors import JobError, SettingsError
-from tests.sharded_runs import Interrupt, count_step
+from tests.sharded_runs import Interrupt, count_step, train
 from tests.tiny_reward_model import save_tiny_lm, write_split, write_sums
 from trainer.loop import FitSettings, plan_steps
 from trainer.models import build_net, load_tokenizer
@@ -24,7 +23,6 @@ from trainer.render import Renderer, encode_rows
 from trainer.rows import Kind, read_rows
 from trainer.score import RewardModel
 from trainer.sharding import check_sharding, shard
-from trainer.train import TrainSettings, train_reward_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,9 +40,6 @@ RUNS: dict[str, tuple[str, Kind, dict[str, Any]]] = {
 }
 """Layout, kind and settings of runs that must be those of one process."""
 
-HAS_PEFT = importlib.util.find_spec("peft") is not None
-MADE = [name for name, (_, _, own) in RUNS.items() if HAS_PEFT or "lora_rank" not in own]
-
 
 def arguments(folder: Path, name: str, out: str) -> dict[str, Any]:
     layout, kind, own = RUNS[name]
@@ -59,15 +54,7 @@ def arguments(folder: Path, name: str, out: str) -> dict[str, Any]:
 
 def train_alone(folder: Path, name: str, out: str, **more: Any) -> None:
     """The run in this process."""
-    call = arguments(folder, name, out)
-    train_reward_model(
-        call["kind"],
-        data=Path(call["data"]),
-        model=call["model"],
-        out=Path(call["out"]),
-        settings=TrainSettings(**call["settings"]),
-        **more,
-    )
+    train(arguments(folder, name, out), **more)
 
 
 def train_sharded(folder: Path, name: str, out: str, **more: Any) -> dict[str, Any]:
@@ -103,11 +90,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     write_split(folder / "data", "cloud", pairs)
     write_contrary(folder / "contrary", folder / "data")
-    for name in MADE:
+    for name in RUNS:
         train_alone(folder, name, "alone")
     with pytest.raises(JobError, match="interrupted after step 1"):
         train_alone(folder, "prm on a tied Llama", "handed over", progress=Interrupt())
-    plan = [train_sharded(folder, name, "sharded") for name in MADE]
+    plan = [train_sharded(folder, name, "sharded") for name in RUNS]
     plan += [
         train_sharded(folder, "bt on a Qwen2", "taken up", interrupt=True),
         train_sharded(folder, "bt on a Qwen2", "taken up", resume=True),
@@ -153,8 +140,6 @@ def assert_same_run(one: Path, two: Path, *, tolerance: float) -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_with_shares_take_the_steps_of_one(folder: Path, name: str) -> None:
-    if name not in MADE:
-        pytest.skip("adapters need PEFT, an extra")
     assert_same_run(folder / "alone" / name, folder / "sharded" / name, tolerance=1e-5)
     manifests = [json.loads((folder / out / name / "stepmark.json").read_text()) for out in ("alone", "sharded")]
     assert [(m["processes"], m["sharding"]) for m in manifests] == [(1, "none"), (2, "full")]
@@ -185,7 +170,7 @@ def test_the_best_weights_are_kept_in_whole_by_processes_that_hold_shares(folder
 
 
 def test_an_interrupted_sharded_run_resumes_on_the_same_trajectory(folder: Path) -> None:
-    interrupted = found(folder)[len(MADE)]
+    interrupted = found(folder)[len(RUNS)]
     assert re.match(r"interrupted after step 2 of \d+; the checkpoint is written", interrupted["error"])
     assert_same_run(folder / "sharded/bt on a Qwen2", folder / "taken up/bt on a Qwen2", tolerance=0.0)
 

@@ -43,12 +43,25 @@ def within_problem_auc(
     >>> within_problem_auc([7, 7, 8, 8, 9], [2.0, 1.0, 0.1, 0.9, 0.5], [True, False, True, False, True])
     (0.5, 2)
     """
+    usable = auc_by_problem(problems, scores, right)
+    return (float(np.mean(usable)), len(usable)) if len(usable) else (math.nan, 0)
+
+
+def auc_by_problem(
+    problems: Sequence[int] | npt.NDArray[np.int64],
+    scores: Sequence[float] | npt.NDArray[np.floating],
+    right: Sequence[bool] | npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float64]:
+    """Returns the AUC of each problem that has right and wrong ones, by its number.
+
+    >>> auc_by_problem([7, 8, 7, 8, 9], [2.0, 0.1, 1.0, 0.9, 0.5], [True, True, False, False, True])
+    array([1., 0.])
+    """
     groups, values, mask = np.asarray(problems), np.asarray(scores, float), np.asarray(right, bool)
     order = np.argsort(groups, kind="stable")
     cuts = np.flatnonzero(np.diff(groups[order])) + 1
-    each = [auc(values[part], mask[part]) for part in np.split(order, cuts)]
-    usable = [value for value in each if not math.isnan(value)]
-    return (float(np.mean(usable)), len(usable)) if usable else (math.nan, 0)
+    each = (auc(values[part], mask[part]) for part in np.split(order, cuts))
+    return np.array([value for value in each if not math.isnan(value)])
 
 
 def best_of_n_rate(

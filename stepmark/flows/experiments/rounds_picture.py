@@ -46,7 +46,7 @@ def draw_rounds(
 
 
 def draw_closing(loops: Mapping[str, Sequence[Sequence[RoundState]]], *, stop: str | None, path: Path) -> None:
-    """Draws the share of right samples over the rounds, and what it is between them that raises it.
+    """Draws the share of right samples over the rounds: the loop closing.
 
     Args:
         loops: By kind, each loop's rounds.
