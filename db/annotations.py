@@ -25,6 +25,7 @@ from .models import (
     StepLabel,
     WrittenStep,
 )
+from .selection import unindexed
 
 _ANNOTATIONS = table_of(Annotation)
 _STEP_LABELS = table_of(StepLabel)
@@ -233,9 +234,9 @@ def _current(session: Session, subjects: Sequence[_Subject]) -> dict[_Subject, i
         query = query.add_columns(other).where(
             is_among(session, Annotation.solution_id, sorted(wanted)),
             Annotation.kind == kind,
-            Annotation.task_id.is_(None),
+            unindexed(Annotation.task_id).is_(None),
             Annotation.source.is_not(None),
-            Annotation.superseded_by_id.is_(None),
+            unindexed(Annotation.superseded_by_id).is_(None),
         )
         for annotation_id, solution_id, annotator, source, other_id in session.execute(query):
             found[kind, solution_id, annotator, other_id, str(source)] = annotation_id
