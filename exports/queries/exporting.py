@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 import stepmark
 from db.connect import reading
 from db.exports import record_export
-from db.models import Annotator, Solution
+from db.models import Annotator
 from db.secrets import pseudonyms
 from db.selection import check_sources
+from db.snapshots import snapshot, two_snapshots
 from exports.formats.columns import CONFIGS, TIES, TRACE, Column
 from exports.formats.files import FileFormat, sha256_of
 from exports.formats.layouts import About, CannotExpress, Layout, LayoutOptions, as_they_are, layout_of
@@ -105,7 +106,7 @@ def export_set(
     counts, splits, licences, sources = Counts(), Counter[str](), Counter[str](), Counter[str]()
     side_of = lru_cache(maxsize=1024)(lambda family: split_of(family, target.shares, target.split_seed))
     name_of = None if target.trace == "none" else _names(engine, target)
-    with _snapshot(engine) as session:
+    with snapshot(engine) as session:
         columns = CONFIGS[wanted.config] if wanted.columns is None else wanted.columns(session)
     with (
         SetWriter(
@@ -116,11 +117,11 @@ def export_set(
             rows_per_shard=target.rows_per_shard,
             overwrite=target.overwrite,
         ) as writer,
-        _snapshot(engine) as session,
+        two_snapshots(engine) as (session, for_rows),
         _without_collection(),
     ):
         check_sources(session, wanted.selection.sources)
-        rows, n_written = _balanced_rows(session, target, wanted, columns, counts), 0
+        rows, n_written = _balanced_rows(session, for_rows, target, wanted, columns, counts), 0
         guidelines = GuidelineVersions(session)
         for row, facts in with_facts(session, rows, are_needed=layout.needs_solutions):
             if row.is_aside:
@@ -230,13 +231,18 @@ def _cut(target: Target) -> dict[str, Any]:
 
 
 def _balanced_rows(
-    session: Session, target: Target, wanted: TrainingSet, columns: tuple[Column, ...], counts: Counts
+    session: Session,
+    for_rows: Session,
+    target: Target,
+    wanted: TrainingSet,
+    columns: tuple[Column, ...],
+    counts: Counts,
 ) -> Iterator[SetRow]:
     """The rows that stay; to balance their classes takes a pass of its own."""
     sieve, class_of = Sieve(session, wanted.selection), wanted.class_of
 
     def rows(counts: Counts) -> Iterator[SetRow]:
-        found = _sifted(wanted.rows(session, columns, counts), sieve, target, counts)
+        found = _sifted(wanted.rows(for_rows, columns, counts), sieve, target, counts)
         return found if target.lengths is None else with_lengths(found, target.lengths, counts)
 
     if not target.balance or class_of is None:
@@ -289,13 +295,3 @@ def _trace(row: SetRow, name_of: Callable[[int], str]) -> dict[str, Any]:
 
 def _ordered(splits: Counter[str], shares: Mapping[str, float]) -> dict[str, int]:
     return {name: splits[name] for name in shares if splits[name]}
-
-
-@contextmanager
-def _snapshot(engine: sa.Engine) -> Iterator[Session]:
-    """A session that sees one state of the database, however long it reads; SQLite's transactions do so anyhow."""
-    if engine.dialect.name == "postgresql":
-        engine = engine.execution_options(isolation_level="REPEATABLE READ")
-    with reading(engine) as session:
-        session.scalar(sa.select(Solution.solution_id).limit(1))
-        yield session

@@ -6,8 +6,10 @@ from operator import attrgetter
 
 from sqlalchemy.orm import Session
 
+from .ahead import read_ahead
 from .selection import (
     Counts,
+    ProblemText,
     RowLimits,
     Selection,
     SetRow,
@@ -48,9 +50,7 @@ def best_of_n_set(selection: Selection, *, text: TextForm = "steps") -> Training
 def orm_rows(session: Session, selection: Selection, text: TextForm, counts: Counts) -> Iterator[SetRow]:
     """Yields a row for each solution whose outcome is known, ordered by problem and solution."""
     limits = RowLimits(selection, counts)
-    for page in pages(session):
-        solutions = whole_solutions(session, page, selection, text)
-        texts = problem_texts(session, {row.problem_id for row in solutions})
+    for solutions, texts in read_ahead(session, _read_pages(session, selection, text)):
         for row in solutions:
             counts.n_read += 1
             if row.outcome is None:
@@ -76,9 +76,7 @@ def best_of_n_rows(session: Session, selection: Selection, text: TextForm, count
 
     Equal samples stay: their number is part of what Best-of-N measures.
     """
-    for page in pages(session):
-        found = whole_solutions(session, page, selection, text)
-        texts = problem_texts(session, {row.problem_id for row in found})
+    for found, texts in read_ahead(session, _read_pages(session, selection, text)):
         for problem_id, group in groupby(found, key=attrgetter("problem_id")):
             counts.n_read += 1
             solutions, known = list(group), list[WholeSolution]()
@@ -106,3 +104,12 @@ def best_of_n_rows(session: Session, selection: Selection, text: TextForm, count
                 trust=texts[problem_id].trust,
                 trace=trace_of(*kept) | {"rule": "outcomes"},
             )
+
+
+def _read_pages(
+    session: Session, selection: Selection, text: TextForm
+) -> Iterator[tuple[list[WholeSolution], dict[int, ProblemText]]]:
+    """Yields the solutions of each page with the texts of their problems."""
+    for page in pages(session):
+        found = whole_solutions(session, page, selection, text)
+        yield found, problem_texts(session, {row.problem_id for row in found})

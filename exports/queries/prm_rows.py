@@ -28,6 +28,7 @@ from stepmark.errors import InputError
 from stepmark.steps import render_segments
 
 from .agreeing import AgreementTally
+from .ahead import read_ahead
 from .labels import check_labels, flags_of, label_refusal
 from .selection import (
     Counts,
@@ -139,10 +140,8 @@ class _Rows:
         looks_at_others = options.looks_at_others or options.labellers != "each" or options.adjudicated == "only"
         is_decided = looks_at_others and options.adjudicated != "ignore"
         is_decided = is_decided and session.scalar(sa.select(Adjudication.adjudication_id).limit(1)) is not None
-        for page in pages(session):
-            found = _read(session, page, _annotations(self._selection, options))
-            texts = problem_texts(session, {said.problem_id for said in found})
-            decided = _decided(session, page) if is_decided else {}
+        query = _annotations(self._selection, options)
+        for found, texts, decided in read_ahead(session, _read_pages(session, query, is_decided=is_decided)):
             self._see_agreement(found)
             if not looks_at_others:
                 for said in found:
@@ -164,9 +163,8 @@ class _Rows:
 
     def of_rollouts(self, session: Session) -> Iterator[SetRow | None]:
         """Rows of the values that a run of rollouts found; a solution without any is not read."""
-        for page in pages(session):
-            found = _read(session, page, _valued(self._selection, self._options))
-            texts = problem_texts(session, {said.problem_id for said in found})
+        query = _valued(self._selection, self._options)
+        for found, texts, _ in read_ahead(session, _read_pages(session, query)):
             for said in found:
                 self._counts.n_read += 1
                 targets, most = _values_of(said.codes or "")
@@ -403,14 +401,28 @@ def _valued(selection: Selection, options: PrmOptions) -> sa.Select[*tuple[Any, 
     ).where(in_page(Solution.problem_id), is_selected(selection), valued)
 
 
+_Decided = dict[int, dict[int, int]]
+"""What reviewers decided, by task and step."""
+
+
+def _read_pages(
+    session: Session, query: sa.Select[*tuple[Any, ...]], *, is_decided: bool = False
+) -> Iterator[tuple[list[_Said], dict[int, ProblemText], _Decided]]:
+    """Yields the rows of each page with what else they need."""
+    for page in pages(session):
+        found = _read(session, page, query)
+        texts = problem_texts(session, {said.problem_id for said in found})
+        yield found, texts, _decided(session, page) if is_decided else {}
+
+
 def _read(session: Session, page: Page, query: sa.Select[*tuple[Any, ...]]) -> list[_Said]:
     """A page's rows in order; sorted here, since a database would write all their texts to a file to do so."""
     found = session.connection().execute(query, page.bounds).all()  # past the ORM's own loading
     return sorted(map(_Said._make, found), key=itemgetter(0, 1, 2))
 
 
-def _decided(session: Session, page: Page) -> dict[int, dict[int, int]]:
-    """What reviewers decided, by task and step; the latest decision stands."""
+def _decided(session: Session, page: Page) -> _Decided:
+    """What reviewers decided of a page's solutions; the latest decision stands."""
     found = session.execute(
         sa.select(Adjudication.task_id, Adjudication.step_index, Adjudication.label)
         .join(Annotation, Annotation.task_id == Adjudication.task_id)
@@ -420,7 +432,7 @@ def _decided(session: Session, page: Page) -> dict[int, dict[int, int]]:
         .distinct()
         .add_columns(Adjudication.adjudication_id)
     )
-    decided: dict[int, dict[int, int]] = {}
+    decided: _Decided = {}
     for task_id, step_index, label, _ in found:
         decided.setdefault(task_id, {})[step_index] = label
     return decided

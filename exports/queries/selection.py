@@ -110,7 +110,8 @@ class TrainingSet:
     flags: Mapping[str, Any]
     """What was asked beside the selection."""
     rows: Callable[[Session, tuple[Column, ...], Counts], Iterator[SetRow]]
-    """Yields the rows, each with these columns, rows of one problem one after the other."""
+    """Yields the rows, each with these columns, rows of one problem one after the other; meanwhile the session is
+    theirs alone, since they may be read ahead."""
     columns: Callable[[Session], tuple[Column, ...]] | None = None
     """The columns, where they depend on what the database holds."""
     class_of: Callable[[SetRow], Hashable] | None = None
@@ -186,7 +187,7 @@ class ProblemText:
 def problem_texts(session: Session, problem_ids: Collection[int]) -> dict[int, ProblemText]:
     """The statements of a page's problems, by id."""
     query = sa.select(Problem.problem_id, Problem.statement, Problem.family, Problem.reference_trust)
-    found = session.execute(query.where(is_among(session, Problem.problem_id, problem_ids)))
+    found = session.connection().execute(query.where(is_among(session, Problem.problem_id, problem_ids)))
     return {id_: ProblemText(statement, family, trust) for id_, statement, family, trust in found}
 
 
