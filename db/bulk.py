@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any, cast
 
 import psycopg
@@ -114,10 +115,12 @@ def _encoder(
         if processor is not None:
             to_driver.append((index, processor))
 
+    pick = itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
+
     def encode(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        values = [row[name] for name in columns]
+        values = list(pick(row))
         for index, processor in to_driver:
             values[index] = processor(values[index])
         return tuple(values)
 
-    return encode
+    return encode if to_driver else pick
