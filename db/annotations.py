@@ -25,7 +25,6 @@ from .models import (
     StepLabel,
     WrittenStep,
 )
-from .selection import unindexed
 
 _ANNOTATIONS = table_of(Annotation)
 _STEP_LABELS = table_of(StepLabel)
@@ -215,7 +214,11 @@ def _subject(item: ImportedAnnotation, annotator: int) -> _Subject:
 
 
 def _current(session: Session, subjects: Sequence[_Subject]) -> dict[_Subject, int]:
-    """The current imported annotations of the same kinds about these solutions, by what they are about."""
+    """The current imported annotations of the same kinds about these solutions, by what they are about.
+
+    Those of tasks and those superseded are passed over here: as conditions they led both databases to an index that
+    holds nearly all annotations.
+    """
     solutions: defaultdict[str, set[int]] = defaultdict(set)
     for kind, solution_id, *_ in subjects:
         solutions[kind].add(solution_id)
@@ -223,7 +226,12 @@ def _current(session: Session, subjects: Sequence[_Subject]) -> dict[_Subject, i
     for kind, wanted in solutions.items():
         other: Any = sa.null()
         query: sa.Select[*tuple[Any, ...]] = sa.select(
-            Annotation.annotation_id, Annotation.solution_id, Annotation.annotator_id, Annotation.source
+            Annotation.annotation_id,
+            Annotation.solution_id,
+            Annotation.annotator_id,
+            Annotation.source,
+            Annotation.task_id,
+            Annotation.superseded_by_id,
         )
         if kind == "preference":
             other = Preference.solution_b_id
@@ -234,12 +242,10 @@ def _current(session: Session, subjects: Sequence[_Subject]) -> dict[_Subject, i
         query = query.add_columns(other).where(
             is_among(session, Annotation.solution_id, sorted(wanted)),
             Annotation.kind == kind,
-            unindexed(Annotation.task_id).is_(None),
-            Annotation.source.is_not(None),
-            unindexed(Annotation.superseded_by_id).is_(None),
         )
-        for annotation_id, solution_id, annotator, source, other_id in session.execute(query):
-            found[kind, solution_id, annotator, other_id, str(source)] = annotation_id
+        for annotation_id, solution_id, annotator, source, task_id, newer_id, other_id in session.execute(query):
+            if source is not None and task_id is None and newer_id is None:
+                found[kind, solution_id, annotator, other_id, source] = annotation_id
     return found
 
 

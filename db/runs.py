@@ -14,6 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from stepmark.errors import InputError
+
 from .bulk import fetch_each, is_among, table_of
 from .connect import reading, writing
 from .models import Problem, Request, Run, Solution
@@ -21,6 +23,7 @@ from .schema import utc_now
 from .selection import check_sources, in_source, is_flagged, passing
 
 _RUNS = table_of(Run)
+_LONGEST_LICENCE = 128
 _CHUNK = 500
 """Problems read at once."""
 
@@ -308,6 +311,8 @@ class RunState:
     """Samples that stand as failed, by kind; those asked again with success are none."""
     created_at: dt.datetime
     finished_at: dt.datetime | None
+    licence: str | None
+    """Terms of what it sampled; None where nobody has said."""
     record: dict[str, Any]
 
 
@@ -360,7 +365,33 @@ def list_runs(engine: sa.Engine, *, run_id: int | None = None) -> list[RunState]
             failures[run.run_id],
             run.created_at,
             run.finished_at,
+            run.licence,
             run.record,
         )
         for run in found
     ]
+
+
+def set_licence(engine: sa.Engine, run_ids: Collection[int], licence: str | None) -> dict[int, int]:
+    """Says under which terms stands what runs sampled, what they have yet to sample too.
+
+    Returns:
+        How many solutions of each run have the licence now.
+
+    Raises:
+        InputError: There is no such run, or the name is too long; nothing was changed.
+    """
+    if licence is not None and not 0 < len(licence) <= _LONGEST_LICENCE:
+        raise InputError(
+            f"the licence {licence[:40]!r} has {len(licence)} characters; give a name of 1 to {_LONGEST_LICENCE}"
+        )
+    wanted = sorted(set(run_ids))
+    with writing(engine) as session:
+        there = set(session.scalars(sa.select(Run.run_id).where(Run.run_id.in_(wanted))))
+        if missing := [run_id for run_id in wanted if run_id not in there]:
+            raise InputError(f"there is no run {missing[0]}; `stepmark runs list` names them")
+        session.execute(sa.update(Run).where(Run.run_id.in_(wanted)).values(licence=licence))
+        session.execute(sa.update(Solution).where(Solution.run_id.in_(wanted)).values(licence=licence))
+        count = sa.select(Solution.run_id, sa.func.count()).where(Solution.run_id.in_(wanted))
+        found = {run_id: n for run_id, n in session.execute(count.group_by(Solution.run_id))}
+    return {run_id: found.get(run_id, 0) for run_id in wanted}

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from stepmark.records import SolutionRecord
 
 from .bulk import bulk_insert, is_among, reserve_ids, table_of
-from .models import Solution
+from .models import Run, Solution
 
 _SOLUTIONS = table_of(Solution)
 
@@ -88,7 +88,9 @@ def add_solutions(
 
 
 def add_sampled_solutions(session: Session, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Adds solutions that were sampled, once for each `request_id`; returns how many were new.
+    """Adds solutions that were sampled, once for each `request_id`, and returns how many were new.
+
+    Each is under the terms of its run.
 
     Args:
         session: Of one unit of writing.
@@ -98,7 +100,13 @@ def add_sampled_solutions(session: Session, rows: Sequence[Mapping[str, Any]]) -
     there = set(
         session.scalars(sa.select(Solution.request_id).where(is_among(session, Solution.request_id, requests)))
     )
-    new = {row["request_id"]: row for row in rows if row["request_id"] not in there}
+    terms = sa.select(Run.run_id, Run.licence).where(Run.run_id.in_({row["run_id"] for row in rows}))
+    licences = {run_id: licence for run_id, licence in session.execute(terms)}
+    new = {
+        row["request_id"]: {**row, "licence": licences[row["run_id"]]}
+        for row in rows
+        if row["request_id"] not in there
+    }
     bulk_insert(session, _SOLUTIONS, list(new.values()))
     return len(new)
 

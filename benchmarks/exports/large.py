@@ -1,7 +1,7 @@
 """Import and export of a large database, in rows per second beside the bare limit, and the most memory they take.
 
     python benchmarks/exports/large.py [--solutions 20000] [--what exports imports] [--systems sqlite postgresql]
-        [--configs prm orm] [--folder DIR] [--reuse] [--full]
+        [--configs prm orm] [--repeat 3] [--folder DIR] [--reuse] [--full]
 
 `--full` is a million solutions with ten step labels each. `--reuse` measures the exports on the databases that a run
 with the same `--folder` left there. The database of the exports is made by bulk inserts: problems with eight
@@ -10,8 +10,9 @@ give the same rows. The same solutions, each with its ten labels, are imported i
 stepwise supervision.
 
 The bare limit of an export is one query over the same columns, fetched by the driver and written as it comes, without
-a thought: as a Parquet file by pyarrow, or as JSON lines. Each run has a process of its own, whose peak of memory is
-what Linux says (`VmHWM`). Writes benchmarks/results/exports.json, with `--full` exports_full.json; rows that were
+a thought: as a Parquet file by pyarrow, or as JSON lines. Both take turns, `--repeat` times after a first pass that
+brings the file to memory, and their medians count. Each run has a process of its own, whose peak of memory is what
+Linux says (`VmHWM`). Writes benchmarks/results/exports.json, with `--full` exports_full.json; rows that were
 measured before stay there until they are measured again.
 """
 
@@ -20,6 +21,7 @@ import json
 import os
 import random
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -304,19 +306,31 @@ def name_of(url: str) -> str:
     return {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[sa.make_url(url).get_backend_name()]
 
 
-def measure_exports(url: str, configs: list[str], folder: Path) -> list[dict[str, Any]]:
+def median_of(runs: list[dict[str, float]]) -> dict[str, float]:
+    """Each figure's own median; of the memory, the most."""
+    found = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    return found | {"peak_mb": max(run["peak_mb"] for run in runs)}
+
+
+def measure_exports(url: str, configs: list[str], folder: Path, repeat: int) -> list[dict[str, Any]]:
     name, rows = name_of(url), []
     for config in configs:
         for file_format in ("parquet", "jsonl"):
-            run("bare", url, config, file_format, folder)  # a first pass, so that both find the file in memory
-            bare = run("bare", url, config, file_format, folder)
-            ours = run("export", url, config, file_format, "pseudonyms", folder)
+            run("bare", url, config, file_format, folder)
+            pairs = [
+                (
+                    run("bare", url, config, file_format, folder),
+                    run("export", url, config, file_format, "pseudonyms", folder),
+                )
+                for _ in range(repeat)
+            ]
+            bare, ours = (median_of(list(runs)) for runs in zip(*pairs, strict=True))
             what = f"export {config} to {file_format}, {name}"
             print(f"{what}: {ours}, bare {bare}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
             rate, limit = ours["n"] / ours["s"], bare["n"] / bare["s"]
             cpu = (bare["cpu_s"] / bare["n"]) / (ours["cpu_s"] / ours["n"])
             against = (
-                f"the query's {bare['n']:,} rows written as they come: {limit:,.0f} rows/s "
+                f"the query's {bare['n']:,.0f} rows written as they come: {limit:,.0f} rows/s "
                 f"(by CPU time here: {cpu:.2f} x)"
             )
             rows += [row(what, rate, "rows/s", against, rate / limit, "higher")]
@@ -352,6 +366,7 @@ def row(name: str, value: float, unit: str, against: str, ratio: float, better: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--solutions", type=int, default=20_000)
+    parser.add_argument("--repeat", type=int, default=3, help="measurements of each export")
     parser.add_argument("--full", action="store_true", help="a million solutions")
     parser.add_argument("--systems", nargs="+", default=["sqlite", "postgresql"])
     parser.add_argument("--folder", type=Path, help="where files go, and stay; by default a temporary folder")
@@ -386,7 +401,7 @@ def main() -> None:
                     if not asked.reuse:
                         made = generate(url, n)
                         print(f"{name_of(url)}: {n:,} solutions made in {made:.0f} s", file=sys.stderr)
-                    rows += measure_exports(url, asked.configs, folder)
+                    rows += measure_exports(url, asked.configs, folder, asked.repeat)
                 if "imports" in asked.what:
                     rows += measure_import(empty, n, folder)
     results = RESULTS / ("exports_full.json" if asked.full else "exports.json")

@@ -39,6 +39,8 @@ class Run(Base):
     """Answers of unknown price."""
     round_id: Mapped[int | None] = mapped_column(BigId, sa.ForeignKey("rounds.round_id"), index=True)
     """The round of a loop that first asked for it; so all that it made can be traced to a round."""
+    licence: Mapped[str | None] = mapped_column(sa.String(128))
+    """Terms of what it sampled, which its solutions have too; None where nobody has said."""
     created_at: Mapped[dt.datetime] = creation_time()
     finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
 

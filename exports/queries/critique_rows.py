@@ -24,7 +24,18 @@ from stepmark.prompts import Prompt, read_prompt
 from stepmark.prompts.critics import FOLDER, META_PLACES, PLACES, question_on_critique, question_to_critic
 
 from .labels import BY_ANNOTATION, NO_FILTER, LabelFilter, check_labels, flags_of, label_refusal, require_heeded
-from .selection import Counts, Page, RowLimits, Selection, SetRow, TrainingSet, is_selected, pages, whole_text
+from .selection import (
+    Counts,
+    Page,
+    RowLimits,
+    Selection,
+    SetRow,
+    TrainingSet,
+    is_selected,
+    joint_licence,
+    pages,
+    whole_text,
+)
 
 _APPLIED, _TARGET = aliased(Problem), aliased(Critique)
 _PAIRS = 200
@@ -231,12 +242,13 @@ def cloud_rows(
                 **row.row,
                 **{f"{name}_feedback": [one.text.strip() for one in found] for name, found in used.items()},
             }
+            terms = [licence for found in used.values() for one in found for licence in _of_run(one)]
             critique_ids = [one.critique_id for found in used.values() for one in found]
             yield SetRow(
                 row.family,
                 cells,
                 row.source,
-                row.licence,
+                joint_licence([row.licence, *terms]),
                 trust=row.trust,
                 trace={**row.trace, "critique_ids": critique_ids},
             )
@@ -332,8 +344,9 @@ def _critiques(page: Page, selection: Selection, options: CritiqueOptions) -> sa
             Solution.problem_id,
             Solution.steps,
             Solution.answer.label("solution_answer"),
-            Solution.licence,
+            Solution.licence.label("solution_licence"),
             Solution.source.label("solution_source"),
+            Run.licence.label("run_licence"),
             Problem.statement,
             Problem.family,
             Problem.reference_trust,
@@ -348,6 +361,7 @@ def _critiques(page: Page, selection: Selection, options: CritiqueOptions) -> sa
         .join(Problem, Problem.problem_id == Solution.problem_id)
         .join(_APPLIED, _APPLIED.problem_id == Critique.problem_id)
         .outerjoin(_TARGET, _TARGET.critique_id == Critique.target_critique_id)
+        .outerjoin(Run, Run.run_id == Critique.run_id)
         .where(page.holds(Solution.problem_id), is_selected(selection)),
         options,
     )
@@ -414,7 +428,7 @@ def _set_row(cells: dict[str, Any], critiques: Sequence[Any], rule: str | None) 
         family=first.family,
         row=cells,
         source=" + ".join(sorted({row.source or f"run/{row.run_id}" for row in critiques})),
-        licence=first.licence,
+        licence=joint_licence([licence for row in critiques for licence in (row.solution_licence, *_of_run(row))]),
         class_=first.verdict,
         trust="majority" if "majority" in trusts else first.reference_trust,
         trace={
@@ -426,6 +440,11 @@ def _set_row(cells: dict[str, Any], critiques: Sequence[Any], rule: str | None) 
             "rule": rule or "none",
         },
     )
+
+
+def _of_run(row: Any) -> tuple[str | None, ...]:
+    """The terms of a sampled critique; of an imported one its source's, which the solution has."""
+    return () if row.run_id is None else (row.run_licence,)
 
 
 def _lot(chosen: str, rejected: str, *, seed: int) -> bytes:
@@ -448,10 +467,13 @@ def _feedback(session: Session, solution_ids: Sequence[int], options: CritiqueOp
             Critique.verdict,
             Critique.extra,
             Critique.is_confirmed,
+            Critique.run_id,
+            Run.licence.label("run_licence"),
             _by_people(options).label("by_people"),
             Solution.steps,
         )
         .join(Solution, Solution.solution_id == Critique.solution_id)
+        .outerjoin(Run, Run.run_id == Critique.run_id)
         .where(Critique.solution_id.in_(solution_ids), Critique.target_critique_id.is_(None)),
         options,
     ).order_by(Critique.critique_id)

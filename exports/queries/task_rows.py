@@ -5,7 +5,7 @@ asked is what `stepmark generate` asks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -263,10 +263,9 @@ def _problems(selection: Selection, options: RlOptions) -> sa.Select[*tuple[Any,
     ).where(~in_source(Problem.problem_id, BUILT_IN_SOURCE))
     if selection.sources:
         query = query.where(sa.or_(*(in_source(Problem.problem_id, pattern) for pattern in selection.sources)))
-    if selection.run_id is not None:
-        query = query.where(
-            sa.exists().where(Solution.problem_id == Problem.problem_id, Solution.run_id == selection.run_id)
-        )
+    if selection.run_id is not None or selection.outcomes:
+        attempt = is_selected(replace(selection, sources=()))  # a problem's sources are asked for above
+        query = query.where(sa.exists().where(Solution.problem_id == Problem.problem_id, attempt))
     if options.problems != "all":
         is_original = Problem.parent_id.is_(None)
         query = query.where(is_original if options.problems == "originals" else ~is_original)

@@ -38,6 +38,27 @@ def list_(db: Db = None, json: Json = False) -> None:
 
 
 @app.command()
+def licence(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Such as Apache-2.0, as SPDX names it; `unknown` takes it back.")
+    ],
+    run_ids: Annotated[list[int], typer.Argument(metavar="RUN...", help="As `runs list` prints them.")],
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """Says under which terms stands what runs sampled or have yet to sample; exports name them and filter by them."""
+    from db.connect import open_database
+    from db.runs import set_licence
+
+    found = set_licence(open_database(database_url(db)), run_ids, None if name == "unknown" else name)
+    if json:
+        print_json({"licence": None if name == "unknown" else name, "solutions": found})
+        return
+    for run_id, n_solutions in found.items():
+        print(f"run {run_id}: {name}, {n_solutions:,} solutions")
+
+
+@app.command()
 def show(run_id: Annotated[int, typer.Argument(help="As `runs list` prints it.")], db: Db = None) -> None:
     """Prints all that is known of one run, its sampling record too, as JSON."""
     from db.connect import open_database

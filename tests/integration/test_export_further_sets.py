@@ -25,6 +25,7 @@ from db.models import (
     Solution,
     StepLabel,
 )
+from db.runs import set_licence
 from db.subjects import SolutionSelection
 from exports.formats import read_rows
 from exports.formats.layouts import layout_of
@@ -397,6 +398,27 @@ def test_judging_is_right_by_step_labels_before_outcomes_and_on_variants_or_the_
         "solution/6/on/2",
     ]
     assert counts.dropped == {"duplicate": 1, "outcome_unknown": 1}
+
+
+def test_a_critique_is_under_the_terms_of_its_solution_and_of_its_critics_run(small: sa.Engine) -> None:
+    of_critiques = critique_set(EVERY, CritiqueOptions(standing="any"))
+    assert {row.licence for row in rows_of(small, of_critiques)[0]} == {None}
+    set_licence(small, [1, 2], "MIT")
+    by_run = {(*row.trace["run_ids"], row.licence) for row in rows_of(small, of_critiques)[0]}
+    assert by_run == {(1, "CC0-1.0 AND MIT"), (2, "CC0-1.0 AND MIT"), (3, None)}
+    pairs = preference_set(EVERY, PreferenceOptions(origin="outcomes"))
+    rows, _ = rows_of(small, cloud_set(EVERY, pairs, CritiqueOptions(standing="any")))
+    assert {row.licence for row in rows} == {"CC0-1.0 AND MIT"}
+
+
+def test_problems_to_solve_are_those_with_a_solution_of_the_outcome_that_is_asked_for(small: sa.Engine) -> None:
+    with reading(small) as session:
+        known = session.execute(sa.select(Solution.problem_id, Solution.outcome)).all()
+    for outcome, value in (("right", True), ("wrong", False), ("unknown", None)):
+        rows, _ = rows_of(small, rl_set(Selection(outcomes=(outcome,)), RlOptions(tasks=("solve",))))
+        wanted = {f"problem/{problem_id}" for problem_id, found in known if found is value}
+        assert {row.row["id"] for row in rows} == wanted
+    assert len({found for _, found in known}) > 1
 
 
 def test_problems_to_solve_need_a_reference_answer_that_is_a_value(small: sa.Engine) -> None:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from db.connect import open_database, reading, writing
 from db.models import Problem, ProblemSource, Run, Solution
 from db.models import Request as RequestRow
-from db.runs import ProblemSelection
+from db.runs import ProblemSelection, list_runs, set_licence
 from generator.asking import Report, run_task
 from generator.domain import draw_problems
 from generator.solutions import SolutionsTask, generate_solutions
@@ -181,6 +181,36 @@ def test_more_samples_or_problems_ask_only_for_what_is_new(database: sa.Engine) 
     report = generate(database, engine, n=3)
     assert engine.asked == Counter({("a", 2): 1, ("b", 2): 1, ("c", 0): 1, ("c", 1): 1, ("c", 2): 1})
     assert (report.n_stored_before, report.n_stored) == (4, 5)
+
+
+def test_what_a_run_sampled_and_has_yet_to_sample_is_under_the_terms_that_were_named(database: sa.Engine) -> None:
+    add_problems(database, ["a", "b"])
+    failing = FakeEngine(troubles=lambda question, _: Failure("timeout", "slow") if question == "b" else None)
+    generate(database, failing, n=2)
+    assert set_licence(database, [1], "Apache-2.0") == {1: 2}
+    generate(database, FakeEngine(), n=2)
+    generate(database, FakeEngine(), n=1, sampling=Sampling(temperature=0.1))
+    licences = sa.select(Solution.run_id, Solution.licence).order_by(Solution.solution_id)
+    with reading(database) as session:
+        assert Counter(map(tuple, session.execute(licences))) == {(1, "Apache-2.0"): 4, (2, None): 2}
+    assert [run.licence for run in list_runs(database)] == ["Apache-2.0", None]
+    with pytest.raises(InputError, match="there is no run 7"):
+        set_licence(database, [2, 7], "MIT")
+    with pytest.raises(InputError, match="has 200 characters; give a name of 1 to 128"):
+        set_licence(database, [2], "x" * 200)
+    assert [run.licence for run in list_runs(database)] == ["Apache-2.0", None]
+
+
+def test_the_terms_of_runs_are_named_and_taken_back_on_the_command_line(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'stepmark.db'}"
+    database = open_database(url, create=True)
+    add_problems(database, ["a"])
+    generate(database, FakeEngine(), n=2)
+    database.dispose()
+    named = CliRunner().invoke(app, ["runs", "licence", "MIT", "1", "--db", url])
+    assert (named.exit_code, named.stdout) == (0, "run 1: MIT, 2 solutions\n")
+    taken_back = CliRunner().invoke(app, ["runs", "licence", "unknown", "1", "--db", url, "--json"])
+    assert json.loads(taken_back.stdout) == {"licence": None, "solutions": {"1": 2}}
 
 
 def test_another_prompt_or_temperature_is_another_question(database: sa.Engine) -> None:
