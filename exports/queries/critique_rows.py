@@ -23,7 +23,7 @@ from stepmark.errors import SettingsError
 from stepmark.prompts import Prompt, read_prompt
 from stepmark.prompts.critics import FOLDER, META_PLACES, PLACES, question_on_critique, question_to_critic
 
-from .labels import BY_ANNOTATION, NO_FILTER, LabelFilter, check_labels, flags_of, label_refusal, require_heeded
+from .labels import NO_FILTER, WITHOUT_REVIEWERS, LabelFilter, check_labels, flags_of, label_refusal, require_heeded
 from .selection import (
     Counts,
     Page,
@@ -45,8 +45,8 @@ ConfirmedBy = Literal["verifier", "people", "either"]
 
 HEEDED: Mapping[str, frozenset[str]] = {
     "verifier": NO_FILTER,
-    "people": BY_ANNOTATION | {"min_labellers"},
-    "either": BY_ANNOTATION | {"min_labellers"},
+    "people": WITHOUT_REVIEWERS,
+    "either": WITHOUT_REVIEWERS,
 }
 """Fields of the filter of labels that people's judgements of critiques heed, by whose word counts."""
 
@@ -81,7 +81,7 @@ def _checked(options: CritiqueOptions | None) -> CritiqueOptions:
     chosen = options or CritiqueOptions()
     what = "the verifier's word follows from no labels; take --confirmed-by people or either"
     if chosen.confirmed_by != "verifier":
-        what = "people's judgements of a critique count where all of them agree, and know no reviewers"
+        what = "people's judgements of a critique count where they agree, and know no reviewers"
     require_heeded(chosen, HEEDED[chosen.confirmed_by], what)
     return chosen
 
@@ -377,7 +377,10 @@ def _wanted(query: Any, options: CritiqueOptions) -> Any:
 
 
 def _by_people(options: CritiqueOptions) -> sa.ColumnElement[Any]:
-    """1 where those who judged the critique all say right, 0 where all say wrong, else NULL, as where too few did."""
+    """1 where those who judged the critique agree on right, 0 where on wrong, else NULL, as where too few did.
+
+    All of them agree, or, where a `min_agreement` is asked for, more than half of them and at least that share.
+    """
     counting = (
         CritiqueJudgement.critique_id == Critique.critique_id,
         CritiqueJudgement.annotation_id == Annotation.annotation_id,
@@ -385,11 +388,17 @@ def _by_people(options: CritiqueOptions) -> sa.ColumnElement[Any]:
         label_refusal(options).is_(None),
     )
 
-    def said(judgement: str) -> sa.ColumnElement[bool]:
-        return sa.exists().where(*counting, CritiqueJudgement.judgement == judgement).correlate(Critique)
+    def n_of(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+        query = sa.select(sa.func.count(Annotation.annotation_id)).where(*counting, *conditions)
+        return query.correlate(Critique).scalar_subquery()
 
-    right, wrong, partly = said("right"), said("wrong"), said("partly")
-    cases = [(right & ~wrong & ~partly, 1), (wrong & ~right & ~partly, 0)]
+    def is_agreed(judgement: str) -> sa.ColumnElement[bool]:
+        n_said, n_all = n_of(CritiqueJudgement.judgement == judgement), n_of()
+        if options.min_agreement:
+            return (2 * n_said > n_all) & (n_said >= options.min_agreement * n_all)
+        return (n_said > 0) & (n_said == n_all)
+
+    cases = [(is_agreed("right"), 1), (is_agreed("wrong"), 0)]
     if options.min_labellers == 1:
         return sa.case(*cases, else_=sa.null())
     n = sa.select(sa.func.count(Annotation.annotator_id.distinct())).where(*counting).correlate(Critique)

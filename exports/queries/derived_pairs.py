@@ -25,7 +25,17 @@ from exports.formats.columns import MARGIN, PREFERENCE, Column
 from stepmark.errors import InputError, SettingsError
 from stepmark.steps import render_answer, render_prefix, render_solution
 
-from .labels import BY_ANNOTATION, NO_FILTER, LabelFilter, check_labels, flags_of, label_refusal, require_heeded
+from .labels import (
+    BY_ANNOTATION,
+    NO_FILTER,
+    WITHOUT_REVIEWERS,
+    LabelFilter,
+    agreed,
+    check_labels,
+    flags_of,
+    label_refusal,
+    require_heeded,
+)
 from .selection import (
     Counts,
     Page,
@@ -45,13 +55,13 @@ DerivedOrigin = Literal["scores", "shared-prefix", "alternatives"]
 
 HEEDED: Mapping[str, frozenset[str]] = {
     "scores": NO_FILTER,
-    "shared-prefix": BY_ANNOTATION | {"min_labellers"},
+    "shared-prefix": WITHOUT_REVIEWERS,
     "alternatives": BY_ANNOTATION,
 }
 """Fields of the filter of labels that pairs of each origin heed."""
 _WHY_NO_MORE: dict[DerivedOrigin, str] = {
     "scores": "pairs from scores follow from no labels, so nothing chooses among labels",
-    "shared-prefix": "pairs from shared-prefix take steps on which all labellers agree and know no reviewers",
+    "shared-prefix": "pairs from shared-prefix take steps on which the labellers agree, and know no reviewers",
     "alternatives": "pairs from alternatives are each by one labeller",
 }
 
@@ -144,8 +154,8 @@ def shared_prefix_rows(
 ) -> Iterator[SetRow]:
     """Yields pairs of a right and a wrong step after the same right steps, ordered by problem.
 
-    A step on which labellers differ ends what is known of its solution, as does one that is neutral, unjudged, or
-    judged by too few.
+    A step on which labellers differ (`agreed`) ends what is known of its solution, as does one that is neutral,
+    unjudged, or judged by too few.
     """
     limits = RowLimits(selection, counts)
     for page in pages(session):
@@ -158,13 +168,14 @@ def shared_prefix_rows(
                 said = labels.get(row.solution_id, {})
                 for index, step in enumerate(row.steps):
                     given = said.get(index, {})
-                    if set(given.values()) not in ({1}, {-1}):
-                        counts.more["solutions_with_labellers_who_differ"] += len(set(given.values())) > 1
+                    together = agreed(given.values(), options) if given else (None,)
+                    if together not in ((1,), (-1,)):
+                        counts.more["solutions_with_labellers_who_differ"] += together is None
                         break
                     if len({who[annotation_id] for annotation_id in given}) < options.min_labellers:
                         counts.more["solutions_with_a_step_by_too_few"] += 1
                         break
-                    is_right = 1 in given.values()
+                    is_right = together == (1,)
                     by = tuple((annotation_id, who[annotation_id]) for annotation_id in sorted(given))
                     side = _Text(render_solution(row.steps[: index + 1], None), row, by)
                     right, wrong = nexts.setdefault(tuple(row.steps[:index]), ({}, {}))

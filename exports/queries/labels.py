@@ -1,9 +1,10 @@
 """Whose labels count, and which of them: conditions on annotations, counted by reason."""
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -12,6 +13,7 @@ from db.models import Annotation, Annotator, Guideline, Project, Task
 from db.selection import name_like
 from stepmark.errors import InputError, SettingsError
 
+Said = TypeVar("Said", bound=Hashable)
 Adjudicated = Literal["prefer", "ignore", "only"]
 
 
@@ -74,6 +76,7 @@ _FLAGS = {
 EVERY_FILTER = frozenset(_FLAGS)
 BY_ANNOTATION = EVERY_FILTER - {"min_labellers", "min_agreement", "adjudicated"}
 """The fields that take a label or leave it by itself, whatever others say of the same thing."""
+WITHOUT_REVIEWERS = EVERY_FILTER - {"adjudicated"}
 NO_FILTER: frozenset[str] = frozenset()
 
 
@@ -92,6 +95,16 @@ def require_heeded(labels: LabelFilter, heeded: Collection[str], what: str) -> N
     asked = [name for name in _FLAGS if getattr(labels, name) != getattr(plain, name)]
     if more := [_FLAGS[name] for name in asked if name not in heeded]:
         raise SettingsError(f"{what}; leave out {', '.join(more)}")
+
+
+def agreed(said: Collection[Said], labels: LabelFilter) -> tuple[Said] | None:
+    """What the labellers of one thing say together; None where they differ.
+
+    All of them say it, or, where a `min_agreement` is asked for, more than half of them and at least that share.
+    """
+    ((found, n),) = Counter(said).most_common(1)
+    is_enough = 2 * n > len(said) and n >= labels.min_agreement * len(said)
+    return (found,) if n == len(said) or (labels.min_agreement and is_enough) else None
 
 
 def flags_of(options: Any, *, heeded: Collection[str] = EVERY_FILTER) -> dict[str, Any]:

@@ -20,10 +20,11 @@ from stepmark.errors import SettingsError
 
 from .agreeing import AgreementTally
 from .labels import (
-    BY_ANNOTATION,
     EVERY_FILTER,
     NO_FILTER,
+    WITHOUT_REVIEWERS,
     LabelFilter,
+    agreed,
     check_labels,
     flags_of,
     label_refusal,
@@ -59,13 +60,13 @@ Origin = Literal["preferences", "outcomes", "first-errors"]
 HEEDED: Mapping[str, frozenset[str]] = {
     "preferences": EVERY_FILTER,
     "outcomes": NO_FILTER,
-    "first-errors": BY_ANNOTATION | {"min_labellers"},
+    "first-errors": WITHOUT_REVIEWERS,
 }
 """Fields of the filter of labels that pairs of each origin heed."""
 _WHY_NO_MORE: dict[Origin, str] = {
     "preferences": "choices heed every filter",
     "outcomes": "pairs from outcomes follow from no labels, so nothing chooses among labels",
-    "first-errors": "pairs from first-errors take solutions on which all labellers agree and know no reviewers",
+    "first-errors": "pairs from first-errors take solutions on which the labellers agree, and know no reviewers",
 }
 
 
@@ -361,17 +362,18 @@ def first_error_rows(
 
     A solution without a wrong step goes right to its end. Of two with a wrong step, the better one has more right
     steps before it, and a larger share of its steps; where these two disagree, or are equal, there is no pair.
-    Solutions whose labellers differ on the first error are left out, as are those that were not labelled to an end.
+    Solutions whose labellers differ on the first error (`agreed`) are left out, as are those that were not
+    labelled to an end.
     """
     limits = RowLimits(selection, counts)
     for page in pages(session):
-        first_errors: dict[int, set[int | None]] = {}
+        first_errors: dict[int, list[int | None]] = {}
         labellers: dict[int, list[tuple[int, int]]] = {}
         for solution_id, first_error, refusal, *by in session.execute(_first_errors(page, selection, options)):
             if refusal is not None:
                 counts.more[f"labels_{refusal}"] += 1
                 continue
-            first_errors.setdefault(solution_id, set()).add(first_error)
+            first_errors.setdefault(solution_id, []).append(first_error)
             labellers.setdefault(solution_id, []).append((by[0], by[1]))
         rows = whole_solutions(session, page, selection, options.text)
         problems = problem_texts(session, {row.problem_id for row in rows})
@@ -381,13 +383,14 @@ def first_error_rows(
                 said = first_errors.get(row.solution_id)
                 if said is None or not row.n_steps or not row.text:
                     continue
-                if len(said) > 1:
+                by_all = agreed(said, options)
+                if by_all is None:
                     counts.more["solutions_with_labellers_who_differ"] += 1
                     continue
                 if len({who for _, who in labellers[row.solution_id]}) < options.min_labellers:
                     counts.more["solutions_by_too_few"] += 1
                     continue
-                (first_error,) = said
+                (first_error,) = by_all
                 n_right = math.inf if first_error is None else first_error
                 labelled.setdefault(row.text, (row, (n_right, n_right / row.n_steps)))
             pairs = []

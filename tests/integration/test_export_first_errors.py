@@ -68,6 +68,29 @@ def test_a_pair_is_made_where_number_and_share_of_right_steps_agree(labelled: sa
     assert more == {"solutions_with_labellers_who_differ": 1}
 
 
+def test_most_labellers_may_decide_where_a_least_agreement_is_asked_for(labelled: sa.Engine, tmp_path: Path) -> None:
+    with writing(labelled) as session:
+        session.add(Annotator(annotator_id=3, name="cyd"))
+        session.flush()
+        solution_id = session.scalar(sa.select(Solution.solution_id).where(Solution.source_key == "differing"))
+        session.add(
+            Annotation(
+                submission_id="differing cyd",
+                kind="steps",
+                annotator_id=3,
+                solution_id=solution_id,
+                first_error=1,
+                finish_reason="found_error",
+            )
+        )
+    _, more, pairs = exported(labelled, tmp_path, min_agreement=0.6)
+    assert more == {}
+    assert {"none of 2 > differing", "2 of 3 > differing"} <= pairs, "two of three say that step 1 is wrong"
+    _, more, pairs = exported(labelled, tmp_path, min_agreement=0.7)
+    assert more == {"solutions_with_labellers_who_differ": 1}
+    assert not any("differing" in pair for pair in pairs)
+
+
 def test_labels_are_taken_from_those_who_were_asked_for(labelled: sa.Engine, tmp_path: Path) -> None:
     _, more, pairs = exported(labelled, tmp_path, annotators=("bob",))
     assert (more, pairs) == ({"labels_other_annotator": 5}, {"none of 2 > differing"})

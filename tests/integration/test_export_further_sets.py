@@ -18,6 +18,7 @@ from db.models import (
     Alternative,
     AlternativeLabel,
     Annotation,
+    Annotator,
     Critique,
     CritiqueJudgement,
     Problem,
@@ -42,7 +43,7 @@ from exports.queries.exporting import Target, export_set
 from exports.queries.labels import LabelFilter
 from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.prm800k_rows import prm800k_set
-from exports.queries.selection import Counts, Selection, SetRow, TrainingSet
+from exports.queries.selection import Counts, Outcome, Selection, SetRow, TrainingSet
 from exports.queries.task_rows import RlOptions, SftOptions, rl_set, sft_set
 from generator.critiques.solutions import critiques_task
 from stepmark.cli.main import app, main
@@ -125,13 +126,24 @@ def test_judgements_of_critiques_count_by_who_made_them_and_how_many(small: sa.E
         rows_of(small, critique_set(EVERY, CritiqueOptions(confirmed_by="people", annotators=("nobody",))))
 
 
+def test_most_judgements_may_decide_on_a_critique_where_a_least_agreement_is_asked_for(small: sa.Engine) -> None:
+    judged(small, 2, "right", "wrong")
+    judged(small, 5, "right")
+    judged(small, 7, "right", "partly", "right")
+    by_all, by_most = "2 + 12 is 14. \\boxed{1}", "9 + 7 is 16. \\boxed{0}"
+    assert completions(small, confirmed_by="people", min_agreement=0.6) == [by_most, by_all]
+    assert completions(small, confirmed_by="people", min_agreement=0.7) == [by_all]
+    assert completions(small, confirmed_by="people", min_agreement=0.5, min_labellers=3) == [by_most]
+    assert completions(small, confirmed_by="people") == [by_all]
+
+
 def test_what_a_set_does_not_heed_of_the_labels_is_refused_and_not_ignored(small: sa.Engine) -> None:
     someone = {"annotators": ("annotator-1",)}
     for ask, message in (
         (lambda: critique_set(EVERY, CritiqueOptions(**someone)), "the verifier's word .* leave out --annotator$"),
         (
-            lambda: critique_preference_set(EVERY, CritiqueOptions(confirmed_by="either", min_agreement=0.5)),
-            "all of them agree.* leave out --min-agreement$",
+            lambda: critique_preference_set(EVERY, CritiqueOptions(confirmed_by="either", adjudicated="only")),
+            "where they agree, and know no reviewers; leave out --adjudicated$",
         ),
         (
             lambda: derived_pair_set(
@@ -312,6 +324,26 @@ def test_scores_that_differ_too_little_are_ties(small: sa.Engine) -> None:
         derived_pair_set(EVERY, DerivedPairOptions(origin="scores"))
 
 
+def test_most_labellers_may_decide_on_a_step_where_a_least_agreement_is_asked_for(small: sa.Engine) -> None:
+    def n_pairs(**options: Any) -> int:
+        return len(rows_of(small, derived_pair_set(EVERY, DerivedPairOptions(origin="shared-prefix", **options)))[0])
+
+    assert n_pairs() == 1, "9 + 7 = 16 over 9 + 7 = 17, which solution 2 has"
+    with writing(small) as session:
+        for number, label in ((98, -1), (99, 1)):
+            session.add(Annotator(annotator_id=number, name=f"annotator-{number}"))
+            session.flush()
+            session.add(
+                Annotation(
+                    annotation_id=number, submission_id=str(number), kind="steps", annotator_id=number, solution_id=2
+                )
+            )
+            session.flush()
+            session.add(StepLabel(annotation_id=number, step_index=0, label=label))
+    assert (n_pairs(), n_pairs(min_agreement=0.6), n_pairs(min_agreement=0.9)) == (0, 1, 0)
+    assert n_pairs(min_agreement=0.6, min_labellers=9) == 0
+
+
 def test_a_step_on_which_labellers_differ_makes_no_pair(small: sa.Engine) -> None:
     _, counts = rows_of(small, derived_pair_set(EVERY, DerivedPairOptions(origin="shared-prefix")))
     assert counts.more["solutions_with_labellers_who_differ"] > 0
@@ -414,7 +446,8 @@ def test_a_critique_is_under_the_terms_of_its_solution_and_of_its_critics_run(sm
 def test_problems_to_solve_are_those_with_a_solution_of_the_outcome_that_is_asked_for(small: sa.Engine) -> None:
     with reading(small) as session:
         known = session.execute(sa.select(Solution.problem_id, Solution.outcome)).all()
-    for outcome, value in (("right", True), ("wrong", False), ("unknown", None)):
+    named: dict[Outcome, bool | None] = {"right": True, "wrong": False, "unknown": None}
+    for outcome, value in named.items():
         rows, _ = rows_of(small, rl_set(Selection(outcomes=(outcome,)), RlOptions(tasks=("solve",))))
         wanted = {f"problem/{problem_id}" for problem_id, found in known if found is value}
         assert {row.row["id"] for row in rows} == wanted
