@@ -37,7 +37,7 @@ from .selection import (
     whole_text,
 )
 
-_APPLIED, _TARGET = aliased(Problem), aliased(Critique)
+_APPLIED, _TARGET, _TARGETS_RUN = aliased(Problem), aliased(Critique), aliased(Run)
 _PAIRS = 200
 
 
@@ -356,12 +356,15 @@ def _critiques(page: Page, selection: Selection, options: CritiqueOptions) -> sa
             _APPLIED.reference_trust.label("applied_trust"),
             _TARGET.text.label("target_text"),
             _TARGET.verdict.label("target_verdict"),
+            _TARGET.run_id.label("target_run_id"),
+            _TARGETS_RUN.licence.label("target_licence"),
         )
         .join(Solution, Solution.solution_id == Critique.solution_id)
         .join(Problem, Problem.problem_id == Solution.problem_id)
         .join(_APPLIED, _APPLIED.problem_id == Critique.problem_id)
         .outerjoin(_TARGET, _TARGET.critique_id == Critique.target_critique_id)
         .outerjoin(Run, Run.run_id == Critique.run_id)
+        .outerjoin(_TARGETS_RUN, _TARGETS_RUN.run_id == _TARGET.run_id)
         .where(page.holds(Solution.problem_id), is_selected(selection)),
         options,
     )
@@ -437,7 +440,7 @@ def _set_row(cells: dict[str, Any], critiques: Sequence[Any], rule: str | None) 
         family=first.family,
         row=cells,
         source=" + ".join(sorted({row.source or f"run/{row.run_id}" for row in critiques})),
-        licence=joint_licence([licence for row in critiques for licence in (row.solution_licence, *_of_run(row))]),
+        licence=joint_licence([licence for row in critiques for licence in _licences(row)]),
         class_=first.verdict,
         trust="majority" if "majority" in trusts else first.reference_trust,
         trace={
@@ -451,9 +454,15 @@ def _set_row(cells: dict[str, Any], critiques: Sequence[Any], rule: str | None) 
     )
 
 
-def _of_run(row: Any) -> tuple[str | None, ...]:
-    """The terms of a sampled critique; of an imported one its source's, which the solution has."""
-    return () if row.run_id is None else (row.run_licence,)
+def _licences(row: Any) -> list[str | None]:
+    """The terms of a row's solution, of its critique, and of the critique that this one judges."""
+    of_target = [] if row.target_run_id is None else [row.target_licence]
+    return [row.solution_licence, *_of_run(row), *of_target]
+
+
+def _of_run(row: Any) -> list[str | None]:
+    """The terms of a sampled critique; those of an imported one are its source's, which the solution has too."""
+    return [] if row.run_id is None else [row.run_licence]
 
 
 def _lot(chosen: str, rejected: str, *, seed: int) -> bytes:

@@ -278,11 +278,12 @@ def source_name(*solutions: Any) -> str:
 def joint_licence(licences: Sequence[str | None]) -> str | None:
     """The licence of what several solutions make together, as an SPDX expression; None where one is unknown.
 
-    >>> joint_licence(["MIT", "Apache-2.0", "MIT"]), joint_licence(["MIT", None])
+    >>> joint_licence(["MIT", "Apache-2.0 AND MIT"]), joint_licence(["MIT", None])
     ('Apache-2.0 AND MIT', None)
     """
     known = [licence for licence in licences if licence is not None]
-    return " AND ".join(sorted(set(known))) if len(known) == len(licences) else None
+    parts = {part for licence in known for part in licence.split(" AND ")}
+    return " AND ".join(sorted(parts)) if len(known) == len(licences) else None
 
 
 def licence_refusal(selection: Selection, licence: str | None) -> str | None:

@@ -441,6 +441,11 @@ def test_a_critique_is_under_the_terms_of_its_solution_and_of_its_critics_run(sm
     pairs = preference_set(EVERY, PreferenceOptions(origin="outcomes"))
     rows, _ = rows_of(small, cloud_set(EVERY, pairs, CritiqueOptions(standing="any")))
     assert {row.licence for row in rows} == {"CC0-1.0 AND MIT"}
+    set_licence(small, [3], "MIT")
+    set_licence(small, [1], "Apache-2.0")
+    of_critiques = critique_set(EVERY, CritiqueOptions(kinds=("meta",)))
+    (on_a_critique,) = rows_of(small, of_critiques)[0]
+    assert on_a_critique.licence == "Apache-2.0 AND CC0-1.0 AND MIT", "the critique that it judges is of run 1"
 
 
 def test_problems_to_solve_are_those_with_a_solution_of_the_outcome_that_is_asked_for(small: sa.Engine) -> None:
