@@ -24,6 +24,7 @@ from .selection import check_sources, in_source, is_flagged, passing
 
 _RUNS = table_of(Run)
 _LONGEST_LICENCE = 128
+"""Characters that the column holds."""
 _CHUNK = 500
 """Problems read at once."""
 

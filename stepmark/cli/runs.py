@@ -49,10 +49,12 @@ def licence(
     """Says under which terms stands what runs sampled or have yet to sample; exports name them and filter by them."""
     from db.connect import open_database
     from db.runs import set_licence
+    from exports.queries.selection import UNKNOWN
 
-    found = set_licence(open_database(database_url(db)), run_ids, None if name == "unknown" else name)
+    named = None if name == UNKNOWN else name
+    found = set_licence(open_database(database_url(db)), run_ids, named)
     if json:
-        print_json({"licence": None if name == "unknown" else name, "solutions": found})
+        print_json({"licence": named, "solutions": found})
         return
     for run_id, n_solutions in found.items():
         print(f"run {run_id}: {name}, {n_solutions:,} solutions")

@@ -86,11 +86,10 @@ def test_a_batch_costs_as_much_in_a_full_database_as_in_an_empty_one(
 
 
 @pytest.mark.parametrize("has_statistics", [True, False])
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_postgresql_reads_few_rows_though_it_planned_for_small_tables(
     database: sa.Engine, tmp_path: Path, *, has_statistics: bool
 ) -> None:
-    if database.dialect.name != "postgresql":
-        pytest.skip("SQLite keeps no plans beyond a statement, and counts its steps above")
     n = 6_000
     import_rows(database, tmp_path, "processbench", processbench_rows, 0, 5)
     if has_statistics:
