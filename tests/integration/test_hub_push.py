@@ -59,6 +59,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)  # it asks for a list of agents
     clock = SimpleNamespace(sleep=found.append)
     monkeypatch.setattr("huggingface_hub.utils._http.time", clock)
     monkeypatch.setattr("huggingface_hub.file_download.time", clock)
