@@ -1,6 +1,7 @@
 """An export sees one state of the database, though two sessions read it and others write meanwhile."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from db import snapshots
 from db.connect import writing
 from db.models import Problem, Solution
-from db.snapshots import two_snapshots
+from db.snapshots import snapshot, two_snapshots
 from exports.formats.columns import Column
 from exports.formats.sets import read_rows
 from exports.queries import selection
@@ -44,6 +46,27 @@ def test_two_sessions_see_what_was_there_when_they_began(labelled: sa.Engine) ->
         assert (first.scalar(known), second.scalar(known)) == (13, 13)
     with two_snapshots(labelled) as (first, second):
         assert (first.scalar(known), second.scalar(known)) == (0, 0)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_two_sessions_begin_anew_when_something_was_written_between_their_beginnings(
+    labelled: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    @contextmanager
+    def slow_snapshot(engine: sa.Engine) -> Iterator[Session]:
+        with snapshot(engine) as session:
+            begun.append(session)
+            if len(begun) == 1:
+                delete_answers(engine)
+            yield session
+
+    monkeypatch.setattr(snapshots, "snapshot", slow_snapshot)
+    known = sa.select(sa.func.count()).select_from(Solution).where(Solution.outcome.is_not(None))
+    with two_snapshots(labelled) as (first, second):
+        assert (first.scalar(known), second.scalar(known)) == (0, 0)
+    assert len(begun) == 2
 
 
 def test_rows_read_ahead_are_of_the_state_in_which_the_export_began(
