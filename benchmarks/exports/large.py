@@ -12,8 +12,8 @@ stepwise supervision.
 The bare limit of an export is one query over the same columns, fetched by the driver and written as it comes, without
 a thought: as a Parquet file by pyarrow, or as JSON lines. Both take turns, `--repeat` times after a first pass that
 brings the file to memory, and their medians count. Each run has a process of its own, whose peak of memory is what
-Linux says (`VmHWM`). Writes benchmarks/results/exports.json, with `--full` exports_full.json; rows that were
-measured before stay there until they are measured again.
+Linux says (`VmHWM`), with that of the process which reads SQLite for it. Writes benchmarks/results/exports.json, with
+`--full` exports_full.json; rows that were measured before stay there until they are measured again.
 """
 
 import argparse
@@ -27,9 +27,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import orjson
@@ -212,8 +213,9 @@ def do_export(url: str, config: str, file_format: Any, trace: Any, folder: Path)
 
     began = clocks()
     target = Target(folder / f"{config}-{file_format}", file_format, trace=trace, overwrite=True)
-    found = export_set(engine, target, wanted)
-    report(found.n_read, began)
+    with peak_beside() as beside:
+        found = export_set(engine, target, wanted)
+    report(found.n_read, began, beside[0])
     engine.dispose()
 
 
@@ -274,15 +276,40 @@ def write_bare(cursor: Any, path: Path, file_format: str) -> int:
 
 
 def clocks() -> tuple[float, float]:
-    """On the wall, and of this process."""
-    return time.perf_counter(), time.process_time()
+    """On the wall, and of this process and those that it started and that have ended."""
+    times = os.times()
+    return time.perf_counter(), times.user + times.system + times.children_user + times.children_system
 
 
-def report(n: int, began: tuple[float, float]) -> None:
+def report(n: int, began: tuple[float, float], beside_mb: int = 0) -> None:
     spent, cpu = (now - then for now, then in zip(clocks(), began, strict=True))
-    status = Path("/proc/self/status").read_text()
-    peak = next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-    print(json.dumps({"n": n, "s": spent, "cpu_s": cpu, "peak_mb": peak}))
+    print(json.dumps({"n": n, "s": spent, "cpu_s": cpu, "peak_mb": peak_mb("self") + beside_mb}))
+
+
+def peak_mb(process: str) -> int:
+    status = Path(f"/proc/{process}/status").read_text()
+    return next((int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
+@contextmanager
+def peak_beside() -> Iterator[list[int]]:
+    """The most memory of the process that is started meanwhile, if one is, in MB; looked at as it runs."""
+    peak, ended = [0], Event()
+
+    def look() -> None:
+        while not ended.wait(0.05):
+            for children in Path("/proc/self/task").glob("*/children"):
+                for child in children.read_text().split():
+                    with suppress(OSError):
+                        peak[0] = max(peak[0], peak_mb(child))
+
+    looking = Thread(target=look)
+    looking.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        looking.join()
 
 
 def run(*words: object) -> dict[str, float]:
