@@ -6,16 +6,15 @@ their length. It is for reading a database file; what SQLAlchemy asks of a drive
 """
 
 import marshal
-import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 _LENGTH_BYTES = 8
 _CACHE_KB = 16_384
@@ -29,8 +28,10 @@ class ProcessConnection:
     def __init__(self, path: Path) -> None:
         """Starts the process, which ends with `close`, or when this one does."""
         # Isolated, and without what is installed: it starts in a few hundredths of a second.
-        command = [sys.executable, "-I", "-S", __file__, str(path.resolve())]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-I", "-S", __file__, str(path.resolve()), str(theirs.fileno())]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
 
     def answer(self, sql: str, parameters: Sequence[Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
         """The names of the columns, and all rows.
@@ -38,10 +39,9 @@ class ProcessConnection:
         Raises:
             sqlite3.Error: As the driver raises it there; `OperationalError` if the process has ended.
         """
-        asked, answers = self._process.stdin, self._process.stdout
         try:
-            _send(asked, (sql, tuple(parameters)))  # type: ignore[arg-type]
-            failed, names, rows = _receive(answers)  # type: ignore[arg-type]
+            _send(self._socket, (sql, tuple(parameters)))
+            failed, names, rows = _receive(self._socket)
         except (EOFError, OSError) as err:
             raise sqlite3.OperationalError("the process that reads the database has ended") from err
         if failed is not None:
@@ -63,9 +63,7 @@ class ProcessConnection:
 
     def close(self) -> None:
         """Ends the process, and with it the transaction."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(BrokenPipeError):  # a question that a process which has ended did not take
-                pipe.close()  # type: ignore[union-attr]
+        self._socket.close()
         self._process.wait()
 
 
@@ -104,43 +102,40 @@ class ProcessCursor:
         self._rows = iter(())
 
 
-def _send(file: BinaryIO, what: Any) -> None:
+def _send(to: socket.socket, what: Any) -> None:
     content = marshal.dumps(what)
-    file.write(len(content).to_bytes(_LENGTH_BYTES, "little"))
-    file.write(content)
-    file.flush()
+    to.sendall(len(content).to_bytes(_LENGTH_BYTES, "little") + content)
 
 
-def _receive(file: BinaryIO) -> Any:
+def _receive(sender: socket.socket) -> Any:
     """What was sent.
 
     Raises:
         EOFError: The other side has ended.
     """
-    length = file.read(_LENGTH_BYTES)
-    content = file.read(int.from_bytes(length, "little"))
-    if not content:
-        raise EOFError
-    return marshal.loads(content)  # EOFError too, where it was cut short
+    length = sender.recv(_LENGTH_BYTES, socket.MSG_WAITALL)
+    # One call for all of it: after each, a thread waits for Python's lock.
+    content = sender.recv(int.from_bytes(length, "little"), socket.MSG_WAITALL) if length else b""
+    return marshal.loads(content)  # EOFError where nothing came, or less than all
 
 
-def _serve(path: str) -> None:
+def _serve(path: str, caller: socket.socket) -> None:
     """Answers the queries that come, until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the caller's affair; it ends this process too
     connection = sqlite3.connect(path, timeout=60, isolation_level=None)
     connection.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
     while True:
         try:
-            sql, parameters = _receive(sys.stdin.buffer)
+            sql, parameters = _receive(caller)
             try:
                 cursor = connection.execute(sql, parameters)
                 names = [column[0] for column in cursor.description or ()]
-                _send(sys.stdout.buffer, (None, names, cursor.fetchall()))
+                _send(caller, (None, names, cursor.fetchall()))
             except sqlite3.Error as err:
-                _send(sys.stdout.buffer, ((type(err).__name__, str(err)), [], []))
-        except (EOFError, BrokenPipeError):
-            os._exit(0)  # nobody is there to read what is buffered still
+                _send(caller, ((type(err).__name__, str(err)), [], []))
+        except (EOFError, ConnectionError):
+            return  # the caller is done, or gone
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))

@@ -7,6 +7,8 @@ export, and stays there when more problems arrive.
 import hashlib
 import math
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import accumulate
 
 from .errors import SettingsError
 
@@ -33,18 +35,19 @@ def split_of(family: str, shares: Mapping[str, float], seed: int) -> str:
     >>> split_of("family-0", dict(reversed(shares.items())), seed=0)
     'test'
     """
-    check_shares(shares)
     digest = hashlib.sha256(f"{seed}:{family}".encode("utf-8", "replace")).digest()
     point = int.from_bytes(digest[:8], "big") / 2**64
-    reached = 0.0
-    last = ""
-    for name in sorted(shares):
-        if shares[name] > 0:
-            reached += shares[name]
-            last = name
-            if point < reached:
-                return name
-    return last  # shares of thirds may sum to a hair below the last point
+    ranges = _ranges(tuple(shares.items()))
+    # Shares of thirds may sum to a hair below the last point.
+    return next((name for end, name in ranges if point < end), ranges[-1][1])
+
+
+@lru_cache(maxsize=16)
+def _ranges(shares: tuple[tuple[str, float], ...]) -> list[tuple[float, str]]:
+    """Where the range of each split ends, in order."""
+    check_shares(dict(shares))
+    having = sorted((name, share) for name, share in shares if share > 0)
+    return list(zip(accumulate(share for _, share in having), (name for name, _ in having), strict=True))
 
 
 def read_shares(text: str, *, name: str = "split") -> dict[str, float]:

@@ -6,9 +6,10 @@ one `\n` after each row: the same rows are the same bytes on every machine. Parq
 
 import errno
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -21,8 +22,13 @@ from .columns import Column, arrow_schema
 
 FileFormat = Literal["jsonl", "parquet"]
 
+json_line = partial(orjson.dumps, option=orjson.OPT_APPEND_NEWLINE)
+"""One row as it stands in a file of JSON lines."""
+
 AT_ONCE: Mapping[FileFormat, int] = {"jsonl": 100, "parquet": 1_000}
 """Rows that are made into a file's bytes together: few enough to be in the processor's cache still."""
+_BLOCKS = 20
+"""Of JSON lines, how many such are written together: to make them takes longer than to wake the thread that does."""
 _ROW_GROUP = 5_000
 
 
@@ -56,13 +62,43 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise JobError(f"cannot write {path}: {err.strerror or err}. Choose another --out, or free it.") from err
 
 
+class _Beside:
+    """Writes in a thread, one thing after the other, while the caller makes the next; no more than one is held."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._written: Future[Any] | None = None
+
+    def write(self, how: Callable[..., Any], *what: Any) -> None:
+        """Begins to write, once what went before is written; what goes wrong is said then, or by `close`."""
+        self._wait()
+        self._written = self._thread.submit(how, *what)
+
+    def close(self, how: Callable[[], Any]) -> None:
+        """Ends the thread and closes the file, whatever went wrong."""
+        try:
+            self._wait()
+        finally:
+            self._thread.shutdown()
+            with disk_errors(self._path):
+                how()
+
+    def _wait(self) -> None:
+        written, self._written = self._written, None
+        if written is not None:
+            with disk_errors(self._path):
+                written.result()
+
+
 class JsonlShard:
     """A file of JSON lines."""
 
     def __init__(self, path: Path, columns: tuple[Column, ...]) -> None:
         self.n_rows = 0
-        self._path = path
         self._names = [column.name for column in columns]
+        self._lines: list[bytes] = []
+        self._beside = _Beside(path)
         with disk_errors(path):
             self._file = path.open("wb")
 
@@ -70,15 +106,21 @@ class JsonlShard:
         """Adds rows."""
         names = self._names
         ordered = [row if list(row) == names else {name: row[name] for name in names} for row in rows]
-        lines = b"".join(map(json_line, ordered))
-        with disk_errors(self._path):
-            self._file.write(lines)
+        self._lines.append(b"".join(map(json_line, ordered)))
         self.n_rows += len(rows)
+        if len(self._lines) == _BLOCKS:
+            self._flush()
 
     def close(self) -> None:
         """Finishes the file."""
-        with disk_errors(self._path):
-            self._file.close()
+        try:
+            self._flush()
+        finally:
+            self._beside.close(self._file.close)
+
+    def _flush(self) -> None:
+        lines, self._lines = b"".join(self._lines), []
+        self._beside.write(self._file.write, lines)
 
 
 class ParquetShard:
@@ -88,12 +130,10 @@ class ParquetShard:
         import pyarrow.parquet as pq
 
         self.n_rows = 0
-        self._path = path
         self._schema = arrow_schema(columns)
         self._types = list(zip(self._schema.names, self._schema.types, strict=True))
         self._tables: list[Any] = []
-        self._beside = ThreadPoolExecutor(max_workers=1)
-        self._written: Future[None] | None = None
+        self._beside = _Beside(path)
         with disk_errors(path):
             self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
@@ -111,27 +151,16 @@ class ParquetShard:
         """Finishes the file."""
         try:
             self._flush()
-            self._wait()
         finally:
-            self._beside.shutdown()
-            with disk_errors(self._path):
-                self._writer.close()
+            self._beside.close(self._writer.close)
 
     def _flush(self) -> None:
         import pyarrow as pa
 
-        self._wait()
         if self._tables:
             table = pa.concat_tables(self._tables)
             self._tables = []
-            self._written = self._beside.submit(self._writer.write_table, table, row_group_size=_ROW_GROUP)
-
-    def _wait(self) -> None:
-        """Waits for the row group before, so that no more than one is held, and says what went wrong with it."""
-        written, self._written = self._written, None
-        if written is not None:
-            with disk_errors(self._path):
-                written.result()
+            self._beside.write(self._writer.write_table, table, _ROW_GROUP)
 
 
 def _array(values: Sequence[Any], type_: Any) -> Any:
@@ -149,15 +178,6 @@ def _array(values: Sequence[Any], type_: Any) -> Any:
 def open_shard(path: Path, columns: tuple[Column, ...], file_format: FileFormat) -> ShardWriter:
     """Starts a file."""
     return JsonlShard(path, columns) if file_format == "jsonl" else ParquetShard(path, columns)
-
-
-def json_line(row: Mapping[str, Any]) -> bytes:
-    r"""One row as it stands in a file of JSON lines.
-
-    >>> json_line({"prompt": "9 × 7?", "labels": [True, False]}).decode()
-    '{"prompt":"9 × 7?","labels":[true,false]}\n'
-    """
-    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def read_shard(path: Path) -> Iterator[dict[str, Any]]:

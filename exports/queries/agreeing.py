@@ -24,6 +24,10 @@ class AgreementTally:
         if len(found) > 1:
             self._times[found] += 1
 
+    def see_all(self, units: Iterable[tuple[Hashable, ...]]) -> None:
+        """Counts units, each judged by two labellers or more."""
+        self._times.update(units)
+
     @property
     def n_units(self) -> int:
         """Units with two labels or more."""

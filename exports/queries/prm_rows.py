@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -158,8 +158,7 @@ class _Rows:
         of_several = (said for said in found if times[said.solution_id] > 1)
         for _, group in groupby(of_several, key=_solution_of):
             latest = {said.annotator_id: said.codes for said in group if _judges(said) and said.segments is None}
-            for of_step in _labels_by_step(tuple(latest.values())):
-                self._agreement.see(of_step)
+            self._agreement.see_all(_labels_by_step(tuple(latest.values())))
 
     def of_rollouts(self, session: Session) -> Iterator[SetRow | None]:
         """Rows of the values that a run of rollouts found; a solution without any is not read."""
@@ -279,17 +278,17 @@ class _Rows:
         )
 
 
-_solution_of = attrgetter("solution_id")
+_solution_of = itemgetter(_Said._fields.index("solution_id"))
 
 
 @lru_cache(maxsize=1 << 12)
 def _labels_by_step(of_labellers: tuple[str | None, ...]) -> list[tuple[int, ...]]:
-    """What several labellers said of each step that any of them judged."""
+    """What they said of each step that two or more of them judged."""
     labels: dict[int, list[int]] = {}
     for codes in of_labellers:
         for index, one in read_codes(codes).items():
             labels.setdefault(index, []).append(one.label)
-    return list(map(tuple, labels.values()))
+    return [tuple(said) for said in labels.values() if len(said) > 1]
 
 
 def _judges(said: _Said) -> bool:

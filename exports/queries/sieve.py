@@ -101,16 +101,17 @@ class Sieve:
         """Reads what is to know of the next problems from one on."""
         columns = (Problem.problem_id, Problem.parent_id, Problem.family)
         statement = Problem.statement if self._tests else sa.null()
-        found = self._session.execute(
+        connection = self._session.connection()  # past the ORM's own loading
+        found = connection.execute(
             sa.select(*columns, statement)
             .where(Problem.problem_id >= first)
             .order_by(Problem.problem_id)
             .limit(_CHUNK)
         ).all()
         here = (first, found[-1][0])
-        sources = sa.select(ProblemSource.problem_id, ProblemSource.licence).distinct()
+        sources = sa.select(ProblemSource.problem_id, ProblemSource.licence)
         licences: dict[int, set[str | None]] = {}
-        for problem_id, licence in self._session.execute(sources.where(ProblemSource.problem_id.between(*here))):
+        for problem_id, licence in connection.execute(sources.where(ProblemSource.problem_id.between(*here))).all():
             licences.setdefault(problem_id, set()).add(licence)
         refusals = {**self._by_difficulty(here, [row[0] for row in found]), **self._by_flag(here)}
         for problem_id, parent_id, family, text in found:

@@ -193,7 +193,8 @@ def test_a_full_disk_is_a_job_that_failed(tmp_path: Path) -> None:
     link.symlink_to("/dev/full")
     large = JsonlShard(link, CONFIGS["orm"])
     with pytest.raises(LimitReached, match="is full; the export is not complete"):
-        large.write([ROWS[0] | {"completion": "a" * 5_000}] * 1_000)
+        for _ in range(1_000):  # said while it is written, not at its end alone
+            large.write([ROWS[0] | {"completion": "a" * 5_000}] * 100)
     with suppress(LimitReached):
         large.close()
     small = JsonlShard(link, CONFIGS["orm"])
