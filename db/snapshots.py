@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from .connect import reading
 from .models import Solution
-from .sqlite_process import ProcessConnection
+from .sqlite_process import CACHE_KB, ProcessConnection
 
 ALONE = "is_alone"
 """In a session's `info`: it has a connection of its own, which waits for the database without Python's lock."""
@@ -72,6 +72,19 @@ def _two_of_sqlite(engine: sa.Engine, file: Path) -> Iterator[tuple[Session, Ses
             with snapshot(engine) as first:
                 connection.exec_driver_sql("BEGIN")
                 if version() == before:
-                    yield first, second
+                    with _small_cache(first):
+                        yield first, second
                     return
                 connection.exec_driver_sql("ROLLBACK")
+
+
+@contextmanager
+def _small_cache(session: Session) -> Iterator[None]:
+    """Keeps less of the database in memory, for who reads it once and in order."""
+    connection = session.connection()
+    usual = connection.exec_driver_sql("PRAGMA cache_size").scalar_one()
+    connection.exec_driver_sql(f"PRAGMA cache_size=-{CACHE_KB}")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql(f"PRAGMA cache_size={usual}")

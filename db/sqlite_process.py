@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 _LENGTH_BYTES = 8
-_CACHE_KB = 16_384
+CACHE_KB = 16_384
+"""Of the database, for who reads it in order."""
 
 
 class ProcessConnection:
@@ -123,7 +124,7 @@ def _serve(path: str, caller: socket.socket) -> None:
     """Answers the queries that come, until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the caller's affair; it ends this process too
     connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-    connection.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KB}")
     while True:
         try:
             sql, parameters = _receive(caller)
