@@ -137,7 +137,7 @@ def add_annotations(session: Session, items: Sequence[ImportedAnnotation]) -> Ad
         rows["annotations"].append(row)
         subjects.append(_subject(item, row["annotator_id"]))
         for name, below in _rows_below(item, annotation_id):
-            rows[name].append(below)
+            rows[name] += below
     forerunners = _current(session, subjects)
     for name, table in _BELOW.items():
         bulk_insert(session, table, rows[name])
@@ -180,29 +180,38 @@ def _annotation_row(submission: str, item: ImportedAnnotation, annotation_id: in
     }
 
 
-def _rows_below(item: ImportedAnnotation, annotation_id: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows that hang below an annotation, each with its table."""
+def _rows_below(item: ImportedAnnotation, annotation_id: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The rows that hang below an annotation, by table."""
     record = item.record
     key = {"annotation_id": annotation_id}
     if isinstance(record, PreferenceRecord):
         pair = {"solution_a_id": item.solution_id, "solution_b_id": item.other_solution_id}
-        yield "preferences", {**key, **pair, "choice": record.choice, "strength": record.strength}
+        yield "preferences", [{**key, **pair, "choice": record.choice, "strength": record.strength}]
         return
     if isinstance(record, JudgementRecord):
         said = {"judgement": record.judgement, "is_verdict_right": record.is_verdict_right}
-        yield "critique_judgements", {**key, "critique_id": item.critique_id, **said}
+        yield "critique_judgements", [{**key, "critique_id": item.critique_id, **said}]
         return
-    for index, label in enumerate(record.labels):
-        if label is not None:
-            yield "step_labels", {**key, "step_index": index, "label": label, "is_unsure": False}
-    for index, text in (record.written or {}).items():
-        yield "written_steps", {**key, "step_index": index, "text": text}
-    for alternative_id, label in zip(item.alternative_ids, record.alternatives, strict=True):
-        if label is not None:
-            yield (
-                "alternative_labels",
-                {**key, "alternative_id": alternative_id, "label": label, "is_chosen": False},
-            )
+    yield (
+        "step_labels",
+        [
+            {"annotation_id": annotation_id, "step_index": index, "label": label, "is_unsure": False}
+            for index, label in enumerate(record.labels)
+            if label is not None
+        ],
+    )
+    if record.written:
+        yield "written_steps", [{**key, "step_index": index, "text": text} for index, text in record.written.items()]
+    if record.alternatives:
+        labelled = zip(item.alternative_ids, record.alternatives, strict=True)
+        yield (
+            "alternative_labels",
+            [
+                {**key, "alternative_id": alternative_id, "label": label, "is_chosen": False}
+                for alternative_id, label in labelled
+                if label is not None
+            ],
+        )
 
 
 _Subject = tuple[str, int, int, int | None, str]

@@ -111,8 +111,9 @@ def _encoder(
     """From a row to the driver's parameters; only columns whose type needs it are touched."""
     to_driver: list[tuple[int, Callable[[Any], Any]]] = []
     for index, name in enumerate(columns):
-        processor = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
-        if processor is not None:
+        type_ = table.c[name].type
+        processor = type_.dialect_impl(dialect).bind_processor(dialect)
+        if processor is not None and not isinstance(type_, sa.Boolean):  # which both drivers take as they are
             to_driver.append((index, processor))
 
     pick = itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
