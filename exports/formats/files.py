@@ -119,8 +119,9 @@ class JsonlShard:
             self._beside.close(self._file.close)
 
     def _flush(self) -> None:
-        lines, self._lines = b"".join(self._lines), []
-        self._beside.write(self._file.write, lines)
+        if self._lines:
+            lines, self._lines = b"".join(self._lines), []
+            self._beside.write(self._file.write, lines)
 
 
 class ParquetShard:

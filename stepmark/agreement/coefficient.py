@@ -64,14 +64,14 @@ def estimate(
     """
     if n_units == 0:
         return Coefficient(None, 0, because=NOTHING_SHARED)
-    distinct, of_unit, times = _distinct(rows, with_places=groups is not None)
+    distinct, of_unit, times = _distinct(rows)
     each = contributions(distinct.astype(np.float64))
     value = float(statistic(times @ each))
     if np.isnan(value):
         return Coefficient(None, n_units, because=undefined)
     if not resamples:
         return Coefficient(value, n_units)
-    if groups is not None and of_unit is not None:
+    if groups is not None:
         # Groups of equal sums are drawn as one row, as units of equal counts are.
         sums = np.stack([np.bincount(groups, weights=column[of_unit]) for column in each.T], axis=1)
         each, times = np.unique(sums, axis=0, return_counts=True)
@@ -85,14 +85,11 @@ def estimate(
     return Coefficient(value, n_units, float(low), float(high))
 
 
-def _distinct(rows: Ints, *, with_places: bool) -> tuple[Ints, Ints | None, Ints]:
-    """The distinct rows, the place of each row among them if asked for, and how often each occurs."""
+def _distinct(rows: Ints) -> tuple[Ints, Ints, Ints]:
+    """The distinct rows, the place of each row among them, and how often each occurs."""
     base = int(rows.max()) + 1
     if base ** rows.shape[1] < 2**62:  # a row as one number: much faster than sorting rows
         code = rows @ (base ** np.arange(rows.shape[1], dtype=np.int64))
-        if not with_places:  # a million units take a third of the memory
-            _, first, times = np.unique(code, return_index=True, return_counts=True)
-            return rows[first], None, times
         _, first, of_unit, times = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
         return rows[first], of_unit, times
     distinct, of_unit, times = np.unique(rows, axis=0, return_inverse=True, return_counts=True)

@@ -192,15 +192,35 @@ def test_a_full_disk_is_a_job_that_failed(tmp_path: Path) -> None:
     link = tmp_path / "train-00000.partial"
     link.symlink_to("/dev/full")
     large = JsonlShard(link, CONFIGS["orm"])
-    with pytest.raises(LimitReached, match="is full; the export is not complete"):
-        for _ in range(1_000):  # said while it is written, not at its end alone
+
+    def write_much() -> None:
+        for _ in range(1_000):  # what is written is said to be so a little later
             large.write([ROWS[0] | {"completion": "a" * 5_000}] * 100)
+
+    with pytest.raises(LimitReached, match="is full; the export is not complete"):
+        write_much()
     with suppress(LimitReached):
         large.close()
     small = JsonlShard(link, CONFIGS["orm"])
     small.write([ROWS[0]])
     with pytest.raises(LimitReached, match="is full; the export is not complete"):
         small.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("n_rows", [10, 50_000])  # noticed at the end, or before
+@pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
+def test_a_full_disk_leaves_the_folder_as_it_was(tmp_path: Path, file_format: FileFormat, n_rows: int) -> None:
+    def write_on_a_full_disk() -> None:
+        with SetWriter(tmp_path / "set", "orm", file_format=file_format) as writer:
+            (tmp_path / "set" / "orm" / "train-00000.partial").symlink_to("/dev/full")
+            for _ in range(n_rows):
+                writer.write("train", ROWS[0] | {"completion": "a" * 500})
+            finish(writer)
+
+    with pytest.raises(LimitReached, match="is full; the export is not complete"):
+        write_on_a_full_disk()
+    assert not (tmp_path / "set").exists()
 
 
 def test_one_folder_holds_one_kind_of_file_since_the_datasets_library_reads_no_more(tmp_path: Path) -> None:
