@@ -136,6 +136,8 @@ class OpenAIEngine:
         self._is_probe_answered = False
         self._answered_at = -math.inf
         """When the server last gave an answer, be it a refusal of one request."""
+        self._heard_at = -math.inf
+        """When the latest call that was answered had begun: an answer may still come of a server that has gone."""
 
     def answer(self, requests: Iterable[Request | None]) -> Generator[tuple[Request, Completion] | None, None, None]:
         """Keeps the server busy, and yields None about twice a second while no answer comes.
@@ -263,6 +265,7 @@ class OpenAIEngine:
         body = json.dumps(chat_body(self.identity.model, asking.request, asking.request.key, indices)).encode()
         first_at = troubled_at = math.inf
         attempt = 0
+        was_gone = False
         while True:
             n_tokens = self._tokens.guess(asking.n_chars, len(indices), asking.request.sampling.max_tokens)
             call = await self._admitted(n_tokens, is_first=asking.started_at == math.inf)
@@ -290,14 +293,20 @@ class OpenAIEngine:
                 continue  # the pace holds all calls back
             attempt += 1
             troubled_at = min(troubled_at, now)
-            is_silent = found.is_outage and self._answered_at < troubled_at
+            is_silent = found.is_outage and self._heard_at < troubled_at
             silent_s = now - max(first_at, self._answered_at)
             is_last = attempt >= self._attempts
-            if is_silent and (is_last or (attempt > 1 and silent_s >= self._outage_s)) and not await self._is_there():
-                if self._answered_at == -math.inf or silent_s >= self._outage_s:
+            is_spent = is_last
+            if is_silent and (is_last or (attempt > 1 and silent_s >= self._outage_s)):
+                is_there = await self._is_there()
+                if not is_there and (self._answered_at == -math.inf or silent_s >= self._outage_s):
                     message = f"{failure.message} ({attempt} attempts in {now - first_at:.0f} s)"
                     return Failure(failure.kind, message, is_fatal=True)
-            elif is_last:
+                is_spent = is_last and is_there and not was_gone
+                if is_there and was_gone:  # it is back, since this attempt failed or a little before
+                    troubled_at = math.inf
+                was_gone = not is_there
+            if is_spent:
                 return Failure(failure.kind, f"{failure.message} ({attempt} attempts)")
             longest_s = _LONGEST_WAIT_IN_OUTAGE_S if is_silent else _LONGEST_WAIT_S
             wait_s = min(self._first_wait_s * 2 ** (attempt - 1), longest_s) * random.uniform(1.0, 1.25)
@@ -320,6 +329,7 @@ class OpenAIEngine:
                 self._is_probe_answered = _is_answer(found)
                 if self._is_probe_answered:
                     self._answered_at = self._probed_at
+                    self._heard_at = now
             return self._is_probe_answered
 
     def _note(self, call: Started, found: Drawn | Trouble, now: float) -> None:
@@ -334,6 +344,7 @@ class OpenAIEngine:
             self._pace.answered(call, now, 0)
         if _is_answer(found):
             self._answered_at = now
+            self._heard_at = max(self._heard_at, call.at)
         self._admit()
 
     def _learn(self, asking: _Asking, drawn: Drawn) -> None:

@@ -1,5 +1,6 @@
 """The engine `openai` against a real server that misbehaves: answers stay with their questions."""
 
+import asyncio
 import json
 import threading
 import time
@@ -16,6 +17,7 @@ from db.connect import reading, writing
 from db.models import Problem, Solution
 from db.models import Request as RequestRow
 from generator.asking import Report
+from generator.engines import openai as openai_engine
 from generator.engines.openai import OpenAIEngine
 from generator.solutions import generate_solutions
 from stepmark.engine import Completion, Failure, Message, Request, Sample, Sampling, payload_hash
@@ -455,6 +457,54 @@ def test_a_server_that_comes_back_in_time_costs_no_sample(database: sa.Engine) -
         watch.join()
     assert (report.status, report.n_stored, report.failures) == ("done", 24, {})
     assert kept(database) == dict.fromkeys(QUESTIONS, 2)
+
+
+def with_scripted_posts(
+    monkeypatch: pytest.MonkeyPatch, is_lost: Callable[[str], bool], *, late: str | None = None
+) -> None:
+    """Lets the connection break of each call that a test says, by its question; the answer to `late` is slow."""
+    real = OpenAIEngine._post
+
+    async def post(engine: OpenAIEngine, body: bytes) -> Any:
+        question = json.loads(body)["messages"][-1]["content"]
+        if is_lost(question):
+            await asyncio.sleep(0.01)
+            return engine._lost("the server is gone")
+        if question == late:
+            await asyncio.sleep(0.1)
+        return await real(engine, body)
+
+    monkeypatch.setattr(OpenAIEngine, "_post", post)
+    monkeypatch.setattr(openai_engine, "_LONGEST_WAIT_IN_OUTAGE_S", 0.05)
+
+
+def test_an_answer_that_was_on_its_way_when_the_server_went_costs_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = requests = ask(2)
+    late, began = second.messages[-1].content, time.monotonic()
+    # The first call is lost at once, the second is answered a little later, and then nothing for a while.
+    with_scripted_posts(monkeypatch, lambda asked: asked != late and time.monotonic() - began < 1.0, late=late)
+    with CompletionServer() as server:
+        found = answers(open_engine(server, attempts=3, first_wait_s=0.1), requests)
+    assert [request.key for request, _ in found] == [second.key, first.key]
+    assert_joined(found, requests)
+
+
+def test_a_server_that_comes_back_between_an_attempt_and_the_probe_costs_no_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def is_lost(question: str) -> bool:
+        """The question's own calls until a second probe, which is answered."""
+        asked.append(question)
+        n_probes = asked.count("Hi")
+        return n_probes < 2 and len(asked) > 1
+
+    with_scripted_posts(monkeypatch, is_lost)
+    requests = ask(2)
+    with CompletionServer() as server:
+        assert_joined(answers(open_engine(server, attempts=2, concurrency=1), requests), requests)
+    assert asked.count("Hi") == 2
 
 
 def test_a_json_schema_goes_to_the_server_as_its_response_format() -> None:
