@@ -302,9 +302,8 @@ class OpenAIEngine:
                 if not is_there and (self._answered_at == -math.inf or silent_s >= self._outage_s):
                     message = f"{failure.message} ({attempt} attempts in {now - first_at:.0f} s)"
                     return Failure(failure.kind, message, is_fatal=True)
+                # One that was gone may be back since this attempt failed; the next one tells.
                 is_spent = is_last and is_there and not was_gone
-                if is_there and was_gone:  # it is back, since this attempt failed or a little before
-                    troubled_at = math.inf
                 was_gone = not is_there
             if is_spent:
                 return Failure(failure.kind, f"{failure.message} ({attempt} attempts)")
