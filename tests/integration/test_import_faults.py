@@ -52,7 +52,12 @@ BAD_LINES = {
     ),
     "a number that is none": (b'{"question": "What?", "answer": "#### 5", "x": NaN}', "malformed_json", "NaN is no"),
     "a number beyond all": (b'{"question": "What?", "answer": "#### 5", "x": 1e999}', "malformed_json", "1e999"),
-    "nesting without end": (b'{"question": ' + b"[" * 200_000, "malformed_json", "not JSON"),
+    "nesting without end": (b'{"question": ' + b"[" * 200_000, "too_deep", "values nest more than 200 deep in"),
+    "deep nesting": (
+        b'{"question": "What?", "answer": "#### 5", "x": ' + b'{"y": ' * 200 + b"1" + b"}" * 201,
+        "too_deep",
+        "values nest more than 200 deep in",
+    ),
 }
 
 
@@ -97,7 +102,8 @@ def test_bad_lines_are_left_out_and_counted_by_reason_on_request(holding_one: sa
     report = import_file(holding_one, FORMATS["gsm8k"], path, skip_bad=True)
     assert (report.n_read, report.n_kept) == (len(BAD_LINES) + 2, 2)
     assert report.dropped == {
-        "malformed_json": 4,
+        "malformed_json": 3,
+        "too_deep": 2,
         "wrong_type": 2,
         "missing_key": 1,
         "no_reference_answer": 1,
@@ -247,6 +253,18 @@ def test_the_longest_row_that_is_allowed_is_read(holding_one: sa.Engine, tmp_pat
     head, tail = b'{"question": "', b'", "answer": "#### 5"}\n'
     path.write_bytes(head + b"a" * (MAX_ROW_BYTES - len(head) - len(tail)) + tail)
     assert import_file(holding_one, FORMATS["gsm8k"], path).n_kept == 1
+
+
+def test_depth_counts_brackets_of_values_and_not_of_texts(holding_one: sa.Engine, tmp_path: Path) -> None:
+    deep = [{"question": "How deep?", "answer": "#### 200", "x": json.loads("[" * 199 + "]" * 199)}]
+    deep += [{"question": "How deep?", "answer": "#### 201", "x": json.loads("[" * 200 + "]" * 200)}]
+    texts = [{"question": '"' + "{" * 300 + '\\"', "answer": "[" * 300 + "\n#### 300"}]
+    lines, array = tmp_path / "rows.jsonl", tmp_path / "rows.json"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in deep + texts))
+    array.write_text(json.dumps(deep + texts))
+    for path in (lines, array):
+        report = import_file(holding_one, FORMATS["gsm8k"], path, skip_bad=True, is_dry_run=True)
+        assert (report.n_read, report.n_kept, report.dropped) == (3, 2, {"too_deep": 1})
 
 
 @pytest.mark.parametrize("is_gzip", [False, True])

@@ -15,6 +15,10 @@ from .rows import MAX_ROW_BYTES, BadRow, RowError, SourceRow, checked, shown
 
 _CHUNK = 1 << 18
 _SPACE = re.compile(r"[ \t\r\n]*")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKET = re.compile(r"[\[{}\]]")
+_MAX_DEPTH = 200
+"""Deeper values are damage. Python reads a thousand levels, fewer in an app, which could not show the row."""
 
 
 def line_rows(stream: io.BufferedReader) -> Iterator[SourceRow | BadRow]:
@@ -54,11 +58,23 @@ def _parsed(raw: bytes) -> Mapping[str, Any]:
         ) from err
     if "\0" in text:
         raise RowError("nul_character", f"a NUL character at {text.index(chr(0))}; no text holds one")
+    _refuse_depth(text)
     try:
         value = _DECODER.decode(text)
-    except (ValueError, RecursionError) as err:
+    except ValueError as err:
         raise RowError("malformed_json", f"not JSON ({err}): {shown(text.strip())}") from err
     return checked(value, may_be_odd="\\u" in text)
+
+
+def _refuse_depth(text: str) -> None:
+    """Raises on values nested too deep, before a parser goes down there."""
+    if text.count("[") + text.count("{") <= _MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > _MAX_DEPTH:
+            raise RowError("too_deep", f"values nest more than {_MAX_DEPTH} deep in {shown(text.strip())}")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -169,6 +185,7 @@ def array_rows(stream: io.BufferedReader, path: Path) -> Iterator[SourceRow | Ba
         line = array.line
         value, text = array.element()
         try:
+            _refuse_depth(text)
             yield SourceRow(line, index, checked(value, may_be_odd="\\u" in text))
         except RowError as err:
             yield BadRow(line, err.reason, err.message)
@@ -205,6 +222,7 @@ def object_rows(stream: io.BufferedReader, path: Path) -> Iterator[SourceRow | B
         document.peek()
         value, text = document.element()
         try:
+            _refuse_depth(text)
             yield SourceRow(line, index, checked({"key": key, "value": value}, may_be_odd="\\u" in key_text + text))
         except RowError as err:
             yield BadRow(line, err.reason, err.message)
