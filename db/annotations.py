@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from stepmark.records import AnnotationRecord, JudgementRecord, PreferenceRecord
 
-from .bulk import bulk_insert, is_among, reserve_ids, table_of
+from .bulk import bulk_insert, bulk_insert_values, is_among, reserve_ids, table_of
 from .models import (
     AlternativeLabel,
     Annotation,
@@ -27,15 +27,20 @@ from .models import (
 )
 
 _ANNOTATIONS = table_of(Annotation)
-_STEP_LABELS = table_of(StepLabel)
 _BELOW = {
-    "annotations": _ANNOTATIONS,
-    "step_labels": _STEP_LABELS,
-    "written_steps": table_of(WrittenStep),
-    "alternative_labels": table_of(AlternativeLabel),
-    "preferences": table_of(Preference),
-    "critique_judgements": table_of(CritiqueJudgement),
+    "step_labels": (table_of(StepLabel), ("annotation_id", "step_index", "label", "is_unsure")),
+    "written_steps": (table_of(WrittenStep), ("annotation_id", "step_index", "text")),
+    "alternative_labels": (table_of(AlternativeLabel), ("annotation_id", "alternative_id", "label", "is_chosen")),
+    "preferences": (
+        table_of(Preference),
+        ("annotation_id", "solution_a_id", "solution_b_id", "choice", "strength"),
+    ),
+    "critique_judgements": (
+        table_of(CritiqueJudgement),
+        ("annotation_id", "critique_id", "judgement", "is_verdict_right"),
+    ),
 }
+"""What hangs below an annotation: the tables, and the columns that an import fills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +135,21 @@ def add_annotations(session: Session, items: Sequence[ImportedAnnotation]) -> Ad
         for name, kind in {item.record.annotator: item.record.annotator_kind for item in fresh.values()}.items()
     }
     ids = reserve_ids(session, _ANNOTATIONS, len(fresh))
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _BELOW}
+    rows: list[dict[str, Any]] = []
+    below: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _BELOW}
     subjects: list[_Subject] = []
     for (submission, item), annotation_id in zip(fresh.items(), ids, strict=True):
-        row = _annotation_row(submission, item, annotation_id, annotators[item.record.annotator])
-        rows["annotations"].append(row)
-        subjects.append(_subject(item, row["annotator_id"]))
-        for name, below in _rows_below(item, annotation_id):
-            rows[name] += below
+        annotator = annotators[item.record.annotator]
+        rows.append(_annotation_row(submission, item, annotation_id, annotator))
+        subjects.append(_subject(item, annotator))
+        for name, found in _rows_below(item, annotation_id):
+            below[name] += found
     forerunners = _current(session, subjects)
-    for name, table in _BELOW.items():
-        bulk_insert(session, table, rows[name])
-        added.stored[name] += len(rows[name])
+    bulk_insert(session, _ANNOTATIONS, rows)
+    added.stored["annotations"] += len(rows)
+    for name, (table, columns) in _BELOW.items():
+        bulk_insert_values(session, table, columns, below[name])
+        added.stored[name] += len(below[name])
     added.n_superseded = _supersede(session, ids, subjects, forerunners)
     return added
 
@@ -180,38 +188,26 @@ def _annotation_row(submission: str, item: ImportedAnnotation, annotation_id: in
     }
 
 
-def _rows_below(item: ImportedAnnotation, annotation_id: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The rows that hang below an annotation, by table."""
+def _rows_below(item: ImportedAnnotation, annotation_id: int) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """The rows that hang below an annotation, by table, with the values of its columns in `_BELOW`."""
     record = item.record
-    key = {"annotation_id": annotation_id}
     if isinstance(record, PreferenceRecord):
-        pair = {"solution_a_id": item.solution_id, "solution_b_id": item.other_solution_id}
-        yield "preferences", [{**key, **pair, "choice": record.choice, "strength": record.strength}]
+        pair = (item.solution_id, item.other_solution_id)
+        yield "preferences", [(annotation_id, *pair, record.choice, record.strength)]
         return
     if isinstance(record, JudgementRecord):
-        said = {"judgement": record.judgement, "is_verdict_right": record.is_verdict_right}
-        yield "critique_judgements", [{**key, "critique_id": item.critique_id, **said}]
+        yield (
+            "critique_judgements",
+            [(annotation_id, item.critique_id, record.judgement, record.is_verdict_right)],
+        )
         return
-    yield (
-        "step_labels",
-        [
-            {"annotation_id": annotation_id, "step_index": index, "label": label, "is_unsure": False}
-            for index, label in enumerate(record.labels)
-            if label is not None
-        ],
-    )
+    labels = enumerate(record.labels)
+    yield "step_labels", [(annotation_id, index, label, False) for index, label in labels if label is not None]
     if record.written:
-        yield "written_steps", [{**key, "step_index": index, "text": text} for index, text in record.written.items()]
+        yield "written_steps", [(annotation_id, index, text) for index, text in record.written.items()]
     if record.alternatives:
         labelled = zip(item.alternative_ids, record.alternatives, strict=True)
-        yield (
-            "alternative_labels",
-            [
-                {**key, "alternative_id": alternative_id, "label": label, "is_chosen": False}
-                for alternative_id, label in labelled
-                if label is not None
-            ],
-        )
+        yield "alternative_labels", [(annotation_id, of, label, False) for of, label in labelled if label is not None]
 
 
 _Subject = tuple[str, int, int, int | None, str]

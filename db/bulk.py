@@ -7,7 +7,6 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
 from typing import Any, cast
 
 import psycopg
@@ -57,17 +56,29 @@ def bulk_insert(session: Session, table: sa.Table, rows: Sequence[Mapping[str, A
         sqlalchemy.exc.IntegrityError: A row breaks a constraint.
         sqlalchemy.exc.OperationalError: The disk is full, or the server went away.
     """
+    if rows:
+        by_column = ([row[name] for row in rows] for name in rows[0])
+        bulk_insert_values(session, table, tuple(rows[0]), list(zip(*by_column, strict=True)))
+
+
+def bulk_insert_values(
+    session: Session, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Inserts rows that hold a value for each of these columns; as `bulk_insert`, for many small rows.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError, sqlalchemy.exc.OperationalError: As `bulk_insert`.
+    """
     if not rows:
         return
-    columns = list(rows[0])
-    encode = _encoder(table, columns, session.get_bind().dialect)
     connection = session.connection()
+    rows = _encoded(table, columns, rows, connection.dialect)
     names = ", ".join(columns)
     if connection.dialect.name == "sqlite":
         marks = ", ".join("?" * len(columns))
-        connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", [encode(r) for r in rows])
+        connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", rows)
     else:  # from three rows on faster than a pipelined executemany, and hardly slower for one
-        _copy(connection, f"COPY {table.name} ({names}) FROM STDIN", [encode(row) for row in rows])
+        _copy(connection, f"COPY {table.name} ({names}) FROM STDIN", rows)
 
 
 def fetch_each(connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -105,23 +116,19 @@ def _copy(connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, .
             copy.write_row(row)
 
 
-def _encoder(
-    table: sa.Table, columns: Sequence[str], dialect: sa.Dialect
-) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """From a row to the driver's parameters; only columns whose type needs it are touched."""
+def _encoded(
+    table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], dialect: sa.Dialect
+) -> Sequence[tuple[Any, ...]]:
+    """The driver's parameters; only columns whose type needs it are touched."""
     to_driver: list[tuple[int, Callable[[Any], Any]]] = []
     for index, name in enumerate(columns):
         type_ = table.c[name].type
-        processor = type_.dialect_impl(dialect).bind_processor(dialect)
+        processor: Callable[[Any], Any] | None = type_.dialect_impl(dialect).bind_processor(dialect)
         if processor is not None and not isinstance(type_, sa.Boolean):  # which both drivers take as they are
             to_driver.append((index, processor))
-
-    pick = itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
-
-    def encode(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        values = list(pick(row))
-        for index, processor in to_driver:
-            values[index] = processor(values[index])
-        return tuple(values)
-
-    return encode if to_driver else pick
+    if not to_driver:
+        return rows
+    by_column = list(zip(*rows, strict=True))
+    for index, convert in to_driver:
+        by_column[index] = tuple(map(convert, by_column[index]))
+    return list(zip(*by_column, strict=True))
