@@ -16,14 +16,15 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from db.models import Annotation, Critique, CritiqueJudgement, Problem, Run, Solution
-from db.selection import is_label_data, unindexed
+from db.models import CRITIQUE_JUDGEMENTS, Critique, Problem, Run, Solution
 from exports.formats.columns import PREFERENCE
 from stepmark.errors import SettingsError
 from stepmark.prompts import Prompt, read_prompt
 from stepmark.prompts.critics import FOLDER, META_PLACES, PLACES, question_on_critique, question_to_critic
 
-from .labels import NO_FILTER, WITHOUT_REVIEWERS, LabelFilter, check_labels, flags_of, label_refusal, require_heeded
+from .agreeing import AgreementTally
+from .judgements import Judged, judgements_of
+from .labels import EVERY_FILTER, NO_FILTER, LabelFilter, check_labels, flags_of, require_heeded
 from .selection import (
     Counts,
     Page,
@@ -45,8 +46,8 @@ ConfirmedBy = Literal["verifier", "people", "either"]
 
 HEEDED: Mapping[str, frozenset[str]] = {
     "verifier": NO_FILTER,
-    "people": WITHOUT_REVIEWERS,
-    "either": WITHOUT_REVIEWERS,
+    "people": EVERY_FILTER,
+    "either": EVERY_FILTER,
 }
 """Fields of the filter of labels that people's judgements of critiques heed, by whose word counts."""
 
@@ -60,7 +61,8 @@ class CritiqueOptions(LabelFilter):
     critics: tuple[str, ...] = ()
     """Only critiques by these models or people; empty: by all."""
     confirmed_by: ConfirmedBy = "verifier"
-    """Whose word counts; `either` takes people's, where they judged it and agree, else the verifier's."""
+    """Whose word counts; `either` takes people's, where they judged it and agree or a reviewer decided, else the
+    verifier's."""
     standing: Literal["confirmed", "not-refuted", "any"] = "confirmed"
     """Keep only confirmed verdicts, or also those of which nothing is known, or also refuted ones."""
     prompt: str | None = None
@@ -80,8 +82,6 @@ def _checked(options: CritiqueOptions | None) -> CritiqueOptions:
     """The options, where nothing is asked that would be ignored."""
     chosen = options or CritiqueOptions()
     what = "the verifier's word follows from no labels; take --confirmed-by people or either"
-    if chosen.confirmed_by != "verifier":
-        what = "people's judgements of a critique count where they agree, and know no reviewers"
     require_heeded(chosen, HEEDED[chosen.confirmed_by], what)
     return chosen
 
@@ -150,11 +150,13 @@ def critique_rows(
     limits = RowLimits(selection, counts)
     prompts = _Prompts(session, options)
     check_labels(session, options)
+    people = _People(session, options, counts)
     for page in pages(session):
-        _count_refused(session, options, counts, page.holds(Solution.problem_id), is_selected(selection))
-        for row in session.execute(_critiques(page, selection, options)).all():
+        rows = session.execute(_critiques(page, selection, options)).all()
+        judged = people.on(rows)
+        for row in rows:
             counts.n_read += 1
-            stands = _stands(row, options)
+            stands = _stands(row, judged, options)
             reason = _refusal(row)
             if reason is None and stands is None and options.standing == "confirmed":
                 reason = "unconfirmed"
@@ -165,7 +167,8 @@ def critique_rows(
                 counts.dropped[reason or "no_prompt_for_kind"] += 1
             elif limits.takes(row.problem_id, asked, row.text.strip()):
                 cells = {"prompt": asked, "completion": row.text.strip()}
-                yield _set_row(cells, [row], row.confirmation_rule)
+                yield _set_row(cells, [row], [_word_of_people(row, judged, options)])
+    people.tell_agreement()
 
 
 def critique_preference_rows(
@@ -175,13 +178,14 @@ def critique_preference_rows(
     limits = RowLimits(selection, counts)
     prompts = _Prompts(session, options)
     check_labels(session, options)
+    people = _People(session, options, counts)
     for page in pages(session):
-        _count_refused(session, options, counts, page.holds(Solution.problem_id), is_selected(selection))
         rows = session.execute(_critiques(page, selection, options)).all()
+        judged = people.on(rows)
         for _, group in groupby(rows, key=lambda row: row.solution_id):
             subjects: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
             for row in group:
-                reason, stands = _refusal(row), _stands(row, options)
+                reason, stands = _refusal(row), _stands(row, judged, options)
                 asked = None if reason or stands is None else prompts.asked(row)
                 if asked is None:
                     counts.more[
@@ -208,7 +212,8 @@ def critique_preference_rows(
                     both = [confirmed[chosen], refuted[rejected]]
                     if limits.takes(both[0].problem_id, asked, chosen, rejected):
                         cells = {"prompt": asked, "chosen": chosen, "rejected": rejected}
-                        yield _set_row(cells, both, both[0].confirmation_rule)
+                        yield _set_row(cells, both, [_word_of_people(row, judged, options) for row in both])
+    people.tell_agreement()
 
 
 def cloud_rows(
@@ -226,7 +231,7 @@ def cloud_rows(
     for chunk in _chunks(wanted):
         ids = sorted({key for row in chunk for key in row.trace["solution_ids"]})
         texts = _texts(session, ids, pairs.flags["text"])
-        feedback = _feedback(session, ids, options)
+        feedback, judged = _feedback(session, ids, options)
         for row in chunk:
             chosen_id, rejected_id = sorted(
                 row.trace["solution_ids"], key=lambda key: texts[key] != row.row["chosen"]
@@ -243,14 +248,19 @@ def cloud_rows(
                 **{f"{name}_feedback": [one.text.strip() for one in found] for name, found in used.items()},
             }
             terms = [licence for found in used.values() for one in found for licence in _of_run(one)]
-            critique_ids = [one.critique_id for found in used.values() for one in found]
+            critiques = [one for found in used.values() for one in found]
+            by = _by(_word_of_people(one, judged, options) for one in critiques)
             yield SetRow(
                 row.family,
                 cells,
                 row.source,
                 joint_licence([row.licence, *terms]),
                 trust=row.trust,
-                trace={**row.trace, "critique_ids": critique_ids},
+                trace={
+                    **row.trace,
+                    "critique_ids": [one.critique_id for one in critiques],
+                    **{name: list(dict.fromkeys([*row.trace.get(name, ()), *ids])) for name, ids in by.items()},
+                },
             )
 
 
@@ -317,13 +327,41 @@ def _refusal(row: Any) -> str | None:
     return None if row.text.strip() else "empty"
 
 
-def _stands(row: Any, options: CritiqueOptions) -> bool | None:
-    if options.confirmed_by == "people":
-        return bool(row.by_people) if row.by_people is not None else None
-    if options.confirmed_by == "either" and row.by_people is not None:
-        return bool(row.by_people)
-    confirmed: bool | None = row.is_confirmed
-    return confirmed
+class _People:
+    """What people say of critiques, where their word counts."""
+
+    def __init__(self, session: Session, options: CritiqueOptions, counts: Counts) -> None:
+        self._session = session
+        self._options = options
+        self._counts = counts
+        self._agreement = AgreementTally(CRITIQUE_JUDGEMENTS, is_ordinal=True)
+
+    def on(self, rows: Sequence[Any]) -> Mapping[int, Judged]:
+        """What they say, by critique."""
+        if self._options.confirmed_by == "verifier":
+            return {}
+        ids = [row.critique_id for row in rows]
+        more = self._counts.more
+        return judgements_of(self._session, ids, self._options, more=more, agreement=self._agreement)
+
+    def tell_agreement(self) -> None:
+        """Counts how far they agree."""
+        if self._options.confirmed_by != "verifier":
+            self._counts.agreement = self._agreement.measures()
+            self._counts.more["critiques_of_several_judges"] = self._agreement.n_units
+
+
+def _word_of_people(row: Any, judged: Mapping[int, Judged], options: CritiqueOptions) -> Judged | None:
+    """What people say of a critique, where it is their word that counts."""
+    word = judged.get(row.critique_id)
+    is_theirs = word is not None and (options.confirmed_by == "people" or word.is_right is not None)
+    return word if is_theirs else None
+
+
+def _stands(row: Any, judged: Mapping[int, Judged], options: CritiqueOptions) -> bool | None:
+    word = _word_of_people(row, judged, options)
+    confirmed: bool | None = None if options.confirmed_by == "people" else row.is_confirmed
+    return confirmed if word is None else word.is_right
 
 
 def _critiques(page: Page, selection: Selection, options: CritiqueOptions) -> sa.Select[*tuple[Any, ...]]:
@@ -339,7 +377,6 @@ def _critiques(page: Page, selection: Selection, options: CritiqueOptions) -> sa
             Critique.run_id,
             Critique.extra,
             Critique.problem_id.label("applied_id"),
-            _by_people(options).label("by_people"),
             Solution.solution_id,
             Solution.problem_id,
             Solution.steps,
@@ -379,63 +416,11 @@ def _wanted(query: Any, options: CritiqueOptions) -> Any:
     return query
 
 
-def _by_people(options: CritiqueOptions) -> sa.ColumnElement[Any]:
-    """1 where those who judged the critique agree on right, 0 where on wrong, else NULL, as where too few did.
-
-    All of them agree, or, where a `min_agreement` is asked for, more than half of them and at least that share.
-    """
-    counting = (
-        CritiqueJudgement.critique_id == Critique.critique_id,
-        CritiqueJudgement.annotation_id == Annotation.annotation_id,
-        *_are_judgements_that_count(),
-        label_refusal(options).is_(None),
-    )
-
-    def n_of(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-        query = sa.select(sa.func.count(Annotation.annotation_id)).where(*counting, *conditions)
-        return query.correlate(Critique).scalar_subquery()
-
-    def is_agreed(judgement: str) -> sa.ColumnElement[bool]:
-        n_said, n_all = n_of(CritiqueJudgement.judgement == judgement), n_of()
-        if options.min_agreement:
-            return (2 * n_said > n_all) & (n_said >= options.min_agreement * n_all)
-        return (n_said > 0) & (n_said == n_all)
-
-    cases = [(is_agreed("right"), 1), (is_agreed("wrong"), 0)]
-    if options.min_labellers == 1:
-        return sa.case(*cases, else_=sa.null())
-    n = sa.select(sa.func.count(Annotation.annotator_id.distinct())).where(*counting).correlate(Critique)
-    return sa.case((n.scalar_subquery() < options.min_labellers, sa.null()), *cases, else_=sa.null())
-
-
-def _are_judgements_that_count() -> tuple[sa.ColumnElement[bool], ...]:
-    return unindexed(Annotation.superseded_by_id).is_(None), is_label_data()
-
-
-def _count_refused(
-    session: Session, options: CritiqueOptions, counts: Counts, *conditions: sa.ColumnElement[bool]
-) -> None:
-    """Counts people's judgements that do not count, by reason; of the verifier's word there are none."""
-    refusal = label_refusal(options)
-    if options.confirmed_by == "verifier" or isinstance(refusal, sa.Null):
-        return
-    query = _wanted(
-        sa.select(refusal.label("reason"), Annotation.annotation_id)
-        .select_from(Critique)
-        .join(Solution, Solution.solution_id == Critique.solution_id)
-        .join(CritiqueJudgement, CritiqueJudgement.critique_id == Critique.critique_id)
-        .join(Annotation, Annotation.annotation_id == CritiqueJudgement.annotation_id)
-        .where(*_are_judgements_that_count(), *conditions),
-        options,
-    )
-    for reason, _ in session.execute(query):
-        if reason is not None:
-            counts.more[f"judgements_{reason}"] += 1
-
-
-def _set_row(cells: dict[str, Any], critiques: Sequence[Any], rule: str | None) -> SetRow:
+def _set_row(cells: dict[str, Any], critiques: Sequence[Any], words: Sequence[Judged | None]) -> SetRow:
+    """A row of critiques, with what people say of each, where it stands or falls by that."""
     first = critiques[0]
     trusts = {first.reference_trust, first.applied_trust}
+    rule = first.confirmation_rule if words[0] is None else words[0].rule
     return SetRow(
         family=first.family,
         row=cells,
@@ -449,9 +434,19 @@ def _set_row(cells: dict[str, Any], critiques: Sequence[Any], rule: str | None) 
             "critique_ids": [row.critique_id for row in critiques],
             "run_ids": list(dict.fromkeys(row.run_id for row in critiques if row.run_id is not None)),
             "sources": list(dict.fromkeys(row.source for row in critiques if row.source is not None)),
+            **_by(words),
             "rule": rule or "none",
         },
     )
+
+
+def _by(words: Iterable[Judged | None]) -> dict[str, list[int]]:
+    """The annotations and annotators of what people say, for a trace."""
+    by = dict.fromkeys(one for word in words if word is not None for one in word.by)
+    return {
+        "annotation_ids": [annotation_id for annotation_id, _ in by if annotation_id is not None],
+        "annotator_ids": list(dict.fromkeys(annotator_id for _, annotator_id in by)),
+    }
 
 
 def _licences(row: Any) -> list[str | None]:
@@ -475,8 +470,13 @@ def _texts(session: Session, solution_ids: Sequence[int], form: Any) -> dict[int
     return {row.solution_id: whole_text(row, form) for row in found}
 
 
-def _feedback(session: Session, solution_ids: Sequence[int], options: CritiqueOptions) -> dict[int, list[Any]]:
-    """Critiques of solutions that stand, by solution, in the order of their ids; none of critiques."""
+def _feedback(
+    session: Session, solution_ids: Sequence[int], options: CritiqueOptions
+) -> tuple[dict[int, list[Any]], Mapping[int, Judged]]:
+    """Critiques of solutions that stand, by solution, in the order of their ids, and what people say of them.
+
+    None are of critiques.
+    """
     query = _wanted(
         sa.select(
             Critique.critique_id,
@@ -487,7 +487,6 @@ def _feedback(session: Session, solution_ids: Sequence[int], options: CritiqueOp
             Critique.is_confirmed,
             Critique.run_id,
             Run.licence.label("run_licence"),
-            _by_people(options).label("by_people"),
             Solution.steps,
         )
         .join(Solution, Solution.solution_id == Critique.solution_id)
@@ -495,13 +494,16 @@ def _feedback(session: Session, solution_ids: Sequence[int], options: CritiqueOp
         .where(Critique.solution_id.in_(solution_ids), Critique.target_critique_id.is_(None)),
         options,
     ).order_by(Critique.critique_id)
+    rows = session.execute(query).all()
+    is_by_people = options.confirmed_by != "verifier"
+    judged = judgements_of(session, [row.critique_id for row in rows], options) if is_by_people else {}
     found: dict[int, list[Any]] = {}
-    for row in session.execute(query):
-        stands = _stands(row, options)
+    for row in rows:
+        stands = _stands(row, judged, options)
         is_kept = stands or options.standing == "any" or (stands is None and options.standing == "not-refuted")
         if is_kept and _refusal(row) is None:
             found.setdefault(row.solution_id, []).append(row)
-    return found
+    return found, judged
 
 
 def _chunks(rows: Iterable[SetRow]) -> Iterator[list[SetRow]]:

@@ -25,10 +25,11 @@ from exports.formats.columns import MARGIN, PREFERENCE, Column
 from stepmark.errors import InputError, SettingsError
 from stepmark.steps import render_answer, render_prefix, render_solution
 
+from .decisions import asks_about_steps, decided_steps
 from .labels import (
     BY_ANNOTATION,
+    EVERY_FILTER,
     NO_FILTER,
-    WITHOUT_REVIEWERS,
     LabelFilter,
     agreed,
     check_labels,
@@ -55,13 +56,13 @@ DerivedOrigin = Literal["scores", "shared-prefix", "alternatives"]
 
 HEEDED: Mapping[str, frozenset[str]] = {
     "scores": NO_FILTER,
-    "shared-prefix": WITHOUT_REVIEWERS,
+    "shared-prefix": EVERY_FILTER,
     "alternatives": BY_ANNOTATION,
 }
 """Fields of the filter of labels that pairs of each origin heed."""
 _WHY_NO_MORE: dict[DerivedOrigin, str] = {
     "scores": "pairs from scores follow from no labels, so nothing chooses among labels",
-    "shared-prefix": "pairs from shared-prefix take steps on which the labellers agree, and know no reviewers",
+    "shared-prefix": "labels of steps heed every filter",
     "alternatives": "pairs from alternatives are each by one labeller",
 }
 
@@ -90,6 +91,8 @@ class _Text:
     solution: Any
     labels: tuple[tuple[int, int], ...] = ()
     """What it was judged by: each annotation with its annotator."""
+    is_decided: bool = False
+    """Whether a reviewer decided on one of its steps, whatever they said."""
 
 
 def derived_pair_set(selection: Selection, options: DerivedPairOptions) -> TrainingSet:
@@ -155,10 +158,12 @@ def shared_prefix_rows(
     """Yields pairs of a right and a wrong step after the same right steps, ordered by problem.
 
     A step on which labellers differ (`agreed`) ends what is known of its solution, as does one that is neutral,
-    unjudged, or judged by too few.
+    unjudged, or judged by too few. A reviewer's decision on a step goes before all of them.
     """
     limits = RowLimits(selection, counts)
+    is_decided = asks_about_steps(session, options)
     for page in pages(session):
+        decided = decided_steps(session, page) if is_decided else {}
         who: dict[int, int] = {}
         labels = step_labels(session, page, selection, options, counts.more, who)
         rows = session.execute(_solutions(page, selection)).all()
@@ -166,18 +171,27 @@ def shared_prefix_rows(
             nexts: dict[tuple[str, ...], tuple[dict[str, _Text], dict[str, _Text]]] = {}
             for row in group:
                 said = labels.get(row.solution_id, {})
+                by_reviewer = decided.get(row.solution_id, {})
+                if said and options.adjudicated == "only" and not by_reviewer:
+                    counts.more["solutions_not_adjudicated"] += 1
+                    continue
+                is_touched = False
                 for index, step in enumerate(row.steps):
                     given = said.get(index, {})
                     together = agreed(given.values(), options) if given else (None,)
+                    decision = by_reviewer.get(index) if said else None
+                    if decision is not None:
+                        together, is_touched = (decision,), True
                     if together not in ((1,), (-1,)):
                         counts.more["solutions_with_labellers_who_differ"] += together is None
                         break
-                    if len({who[annotation_id] for annotation_id in given}) < options.min_labellers:
+                    n_labellers = len({who[annotation_id] for annotation_id in given})
+                    if decision is None and n_labellers < options.min_labellers:
                         counts.more["solutions_with_a_step_by_too_few"] += 1
                         break
                     is_right = together == (1,)
                     by = tuple((annotation_id, who[annotation_id]) for annotation_id in sorted(given))
-                    side = _Text(render_solution(row.steps[: index + 1], None), row, by)
+                    side = _Text(render_solution(row.steps[: index + 1], None), row, by, is_touched)
                     right, wrong = nexts.setdefault(tuple(row.steps[:index]), ({}, {}))
                     (right if is_right else wrong).setdefault(step, side)
                     if not is_right:
@@ -267,7 +281,8 @@ def _limited(
         if chosen.text == rejected.text:
             counts.dropped["equal_texts"] += 1
         elif limits.takes(problem_id, chosen.text, rejected.text):
-            yield _set_row(chosen, rejected, rule)
+            is_decided = chosen.is_decided or rejected.is_decided
+            yield _set_row(chosen, rejected, rule + (", after a reviewer" if is_decided else ""))
 
 
 def _crossed(right: dict[str, _Text], wrong: dict[str, _Text]) -> list[tuple[_Text, _Text]]:

@@ -76,8 +76,6 @@ _FLAGS = {
 EVERY_FILTER = frozenset(_FLAGS)
 BY_ANNOTATION = EVERY_FILTER - {"min_labellers", "min_agreement", "adjudicated"}
 """The fields that take a label or leave it by itself, whatever others say of the same thing."""
-WITHOUT_REVIEWERS = EVERY_FILTER - {"adjudicated"}
-"""The fields that sets heed which take what the labellers themselves agree on."""
 NO_FILTER: frozenset[str] = frozenset()
 
 

@@ -13,16 +13,17 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from db.models import Annotation, Preference, Problem, Solution, Task, TaskAdjudication
+from db.annotations import labels_of
+from db.models import Annotation, Preference, Problem, Solution, TaskAdjudication
 from db.selection import is_label_data, tells_first_error, unindexed
 from exports.formats.columns import MARGIN, PREFERENCE, Column
 from stepmark.errors import SettingsError
 
 from .agreeing import AgreementTally
+from .decisions import asks_about_steps, decided_pairs, decided_steps
 from .labels import (
     EVERY_FILTER,
     NO_FILTER,
-    WITHOUT_REVIEWERS,
     LabelFilter,
     agreed,
     check_labels,
@@ -60,14 +61,9 @@ Origin = Literal["preferences", "outcomes", "first-errors"]
 HEEDED: Mapping[str, frozenset[str]] = {
     "preferences": EVERY_FILTER,
     "outcomes": NO_FILTER,
-    "first-errors": WITHOUT_REVIEWERS,
+    "first-errors": EVERY_FILTER,
 }
 """Fields of the filter of labels that pairs of each origin heed."""
-_WHY_NO_MORE: dict[Origin, str] = {
-    "preferences": "choices heed every filter",
-    "outcomes": "pairs from outcomes follow from no labels, so nothing chooses among labels",
-    "first-errors": "pairs from first-errors take solutions on which the labellers agree, and know no reviewers",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +88,8 @@ def preference_set(selection: Selection, options: PreferenceOptions | None = Non
             labels that such pairs do not heed.
     """
     chosen = options or PreferenceOptions()
-    require_heeded(chosen, HEEDED[chosen.origin], _WHY_NO_MORE[chosen.origin])
+    what = "pairs from outcomes follow from no labels, so nothing chooses among labels"
+    require_heeded(chosen, HEEDED[chosen.origin], what)
     if chosen.labellers != "each" and chosen.origin != "preferences":
         raise SettingsError(
             f"--labellers {chosen.labellers} makes one pair of several labellers' choices, and pairs from "
@@ -140,7 +137,7 @@ def choice_rows(
     for page in pages(session):
         query = _choices(page, selection, options).order_by(_A.problem_id, Annotation.annotation_id)
         found = session.execute(query).all()
-        decided = {} if options.adjudicated == "ignore" else _decided(session, page)
+        decided = {} if options.adjudicated == "ignore" else decided_pairs(session, page)
         votes = _votes(found)
         for pair, of_pair in votes.items():
             side = {pair[0]: "first", pair[1]: "second"}
@@ -210,7 +207,7 @@ def together_rows(
         pairs: dict[tuple[int, tuple[int, int]], list[Any]] = {}
         for row in session.execute(query):
             pairs.setdefault((row.problem_id, _key_of(row)), []).append(row)
-        decided = {} if options.adjudicated == "ignore" else _decided(session, page)
+        decided = {} if options.adjudicated == "ignore" else decided_pairs(session, page)
         for (problem_id, pair), rows in sorted(pairs.items(), key=lambda one: one[0]):
             counts.n_read += 1
             for row in rows:
@@ -308,18 +305,6 @@ def _poor(votes: Counter[int | None], options: LabelFilter) -> str | None:
     return "disputed" if max(votes.values()) < options.min_agreement * votes.total() else None
 
 
-def _decided(session: Session, page: Page) -> dict[int | None, TaskAdjudication]:
-    """What reviewers decided on pairs, by task; the latest decision stands."""
-    query = (
-        sa.select(TaskAdjudication)
-        .join(Task, Task.task_id == TaskAdjudication.task_id)
-        .join(Solution, Solution.solution_id == Task.solution_id)
-        .where(page.holds(Solution.problem_id), TaskAdjudication.choice.is_not(None))
-        .order_by(TaskAdjudication.created_at, TaskAdjudication.annotator_id)
-    )
-    return {decision.task_id: decision for decision in session.scalars(query)}
-
-
 def outcome_rows(
     session: Session, selection: Selection, options: PreferenceOptions, counts: Counts
 ) -> Iterator[SetRow]:
@@ -363,30 +348,42 @@ def first_error_rows(
     A solution without a wrong step goes right to its end. Of two with a wrong step, the better one has more right
     steps before it, and a larger share of its steps; where these two disagree, or are equal, there is no pair.
     Solutions whose labellers differ on the first error (`agreed`) are left out, as are those that were not
-    labelled to an end.
+    labelled to an end. A reviewer's decision on a step goes before every label of it.
     """
     limits = RowLimits(selection, counts)
+    is_decided = asks_about_steps(session, options)
     for page in pages(session):
-        first_errors: dict[int, list[int | None]] = {}
+        given: dict[int, list[Any]] = {}
+        for found in session.execute(_first_errors(page, selection, options)):
+            if found.refusal is not None:
+                counts.more[f"labels_{found.refusal}"] += 1
+            else:
+                given.setdefault(found.solution_id, []).append(found)
+        decided = decided_steps(session, page) if is_decided else {}
+        touched = [found.annotation_id for solution_id in decided for found in given.get(solution_id, ())]
+        labels, _ = labels_of(session, touched)
         labellers: dict[int, list[tuple[int, int]]] = {}
-        for solution_id, first_error, refusal, *by in session.execute(_first_errors(page, selection, options)):
-            if refusal is not None:
-                counts.more[f"labels_{refusal}"] += 1
-                continue
-            first_errors.setdefault(solution_id, []).append(first_error)
-            labellers.setdefault(solution_id, []).append((by[0], by[1]))
         rows = whole_solutions(session, page, selection, options.text)
         problems = problem_texts(session, {row.problem_id for row in rows})
         for problem_id, group in groupby(rows, key=attrgetter("problem_id")):
             labelled: dict[str, tuple[WholeSolution, tuple[float, float]]] = {}
             for row in group:
-                said = first_errors.get(row.solution_id)
-                if said is None or not row.n_steps or not row.text:
+                said = given.get(row.solution_id, [])
+                if not said or not row.n_steps or not row.text:
                     continue
-                by_all = agreed(said, options)
+                by_reviewer = decided.get(row.solution_id, {})
+                if options.adjudicated == "only" and not by_reviewer:
+                    counts.more["solutions_not_adjudicated"] += 1
+                    continue
+                known = _known_errors(said, by_reviewer, labels, row.n_steps)
+                if not known:
+                    counts.more["solutions_unlabelled_after_a_decision"] += 1
+                    continue
+                by_all = agreed([error for _, error in known], options)
                 if by_all is None:
                     counts.more["solutions_with_labellers_who_differ"] += 1
                     continue
+                labellers[row.solution_id] = [(one.annotation_id, one.annotator_id) for one, _ in known]
                 if len({who for _, who in labellers[row.solution_id]}) < options.min_labellers:
                     counts.more["solutions_by_too_few"] += 1
                     continue
@@ -411,9 +408,56 @@ def first_error_rows(
                 if (refusal := licence_refusal(selection, licence)) is not None:
                     counts.dropped[refusal] += 1
                 elif limits.takes(problem_id, chosen.text, rejected.text):
-                    pair = _pair(problems[problem_id], chosen, rejected, "right for longer by step labels")
+                    rule = "right for longer by step labels"
+                    if {chosen.solution_id, rejected.solution_id} & decided.keys():
+                        rule += ", after a reviewer"
+                    pair = _pair(problems[problem_id], chosen, rejected, rule)
                     by = [*labellers[chosen.solution_id], *labellers[rejected.solution_id]]
                     yield _labelled(pair, by)
+
+
+def _known_errors(
+    said: Sequence[Any], decided: Mapping[int, int], labels: Mapping[int, Mapping[int, int]], n_steps: int
+) -> list[tuple[Any, int | None]]:
+    """Annotations with their first errors; without those that tell none where a reviewer decided otherwise."""
+    if not decided:
+        return [(one, one.first_error) for one in said]
+    found = []
+    for one in said:
+        is_right = one.first_error is None
+        error = first_error_after(decided, labels.get(one.annotation_id, {}), n_steps, is_right=is_right)
+        if error is not None:
+            found.append((one, error[0]))
+    return found
+
+
+def first_error_after(
+    decided: Mapping[int, int], labels: Mapping[int, int], n_steps: int, *, is_right: bool
+) -> tuple[int | None] | None:
+    """The first error by a labeller's labels, where a reviewer's decisions go before them, as the only member.
+
+    None where the labels end before one is known, because the step at which they ended is not wrong after all.
+
+    Args:
+        decided: What a reviewer said, by step.
+        labels: What the labeller said, by step.
+        n_steps: Steps of the solution.
+        is_right: Whether the labeller found no error, and so said as much of steps without a label.
+
+    >>> first_error_after({1: -1}, {0: 1, 1: 1, 2: 1}, 3, is_right=True)
+    (1,)
+    >>> first_error_after({1: 1}, {0: 1, 1: -1}, 3, is_right=False)
+    >>> first_error_after({2: 1}, {0: 1, 1: 1, 2: -1}, 3, is_right=False)
+    (None,)
+    """
+    together = {**labels, **decided}
+    for index in range(n_steps):
+        label = together.get(index)
+        if label == -1:
+            return (index,)
+        if label is None and not is_right:
+            return None
+    return (None,)
 
 
 def _pair(problem: ProblemText, chosen: WholeSolution, rejected: WholeSolution, rule: str) -> SetRow:
@@ -439,7 +483,7 @@ def _first_errors(page: Page, selection: Selection, options: PreferenceOptions) 
         sa.select(
             Annotation.solution_id,
             Annotation.first_error,
-            label_refusal(options),
+            label_refusal(options).label("refusal"),
             Annotation.annotation_id,
             Annotation.annotator_id,
         )

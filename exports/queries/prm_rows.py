@@ -20,7 +20,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.models import Adjudication, Annotation, Solution, StepLabel, StepValue
+from db.models import Annotation, Solution, StepLabel, StepValue
 from db.selection import is_label_data, unindexed
 from db.snapshots import ALONE
 from exports.formats.columns import PRM, SOFT_PRM
@@ -30,6 +30,7 @@ from stepmark.steps import render_segments
 
 from .agreeing import AgreementTally
 from .ahead import read_ahead
+from .decisions import DecidedSteps, asks_about_steps, decided_steps
 from .labels import check_labels, flags_of, label_refusal
 from .selection import (
     Counts,
@@ -139,8 +140,7 @@ class _Rows:
         """Rows of annotations, alone or together."""
         options = self._options
         looks_at_others = options.looks_at_others or options.labellers != "each" or options.adjudicated == "only"
-        is_decided = looks_at_others and options.adjudicated != "ignore"
-        is_decided = is_decided and session.scalar(sa.select(Adjudication.adjudication_id).limit(1)) is not None
+        is_decided = looks_at_others and asks_about_steps(session, options)
         query = _annotations(self._selection, options)
         for found, texts, decided in read_ahead(
             _read_pages(session, query, is_decided=is_decided), is_beside=ALONE in session.info
@@ -152,7 +152,8 @@ class _Rows:
                 continue
             for _, group in groupby(found, key=_solution_of):
                 rows = list(group)
-                yield from self._rows_of_solution(rows, texts[rows[0].problem_id], decided)
+                by_reviewer = decided.get(rows[0].solution_id, {})
+                yield from self._rows_of_solution(rows, texts[rows[0].problem_id], by_reviewer)
         self._counts.agreement = self._agreement.measures()
         self._counts.more["steps_of_several_labellers"] = self._agreement.n_units
 
@@ -192,13 +193,10 @@ class _Rows:
         return marks_of(targets, n_steps, self._options, has_answer=has_answer, outcome=outcome)
 
     def _rows_of_solution(
-        self, group: Sequence[_Said], text: ProblemText, decided: Mapping[int, Mapping[int, int]]
+        self, group: Sequence[_Said], text: ProblemText, by_reviewer: Mapping[int, int]
     ) -> Iterator[SetRow | None]:
         """Rows of a solution where it matters what all its labellers say."""
         options = self._options
-        by_reviewer: dict[int, int] = {}
-        for said in group:
-            by_reviewer.update(decided.get(said.task_id, {}) if said.task_id is not None else {})
         judging = [said for said in group if _judges(said)]
         voting = {said.annotator_id: said for said in judging if said.segments is None}
         votes = votes_on_steps(((said.annotator_id, read_codes(said.codes)) for said in voting.values()), options)
@@ -403,41 +401,20 @@ def _valued(selection: Selection, options: PrmOptions) -> sa.Select[*tuple[Any, 
     ).where(in_page(Solution.problem_id), is_selected(selection), valued)
 
 
-_Decided = dict[int, dict[int, int]]
-"""What reviewers decided, by task and step."""
-
-
 def _read_pages(
     session: Session, query: sa.Select[*tuple[Any, ...]], *, is_decided: bool = False
-) -> Iterator[tuple[list[_Said], dict[int, ProblemText], _Decided]]:
+) -> Iterator[tuple[list[_Said], dict[int, ProblemText], DecidedSteps]]:
     """Yields the rows of each page with what else they need."""
     for page in pages(session):
         found = _read(session, page, query)
         texts = problem_texts(session, {said.problem_id for said in found})
-        yield found, texts, _decided(session, page) if is_decided else {}
+        yield found, texts, decided_steps(session, page) if is_decided else {}
 
 
 def _read(session: Session, page: Page, query: sa.Select[*tuple[Any, ...]]) -> list[_Said]:
     """A page's rows in order; sorted here, since a database would write all their texts to a file to do so."""
     found = session.connection().execute(query, page.bounds).all()  # past the ORM's own loading
     return sorted(map(_Said._make, found), key=itemgetter(0, 1, 2))
-
-
-def _decided(session: Session, page: Page) -> _Decided:
-    """What reviewers decided of a page's solutions; the latest decision stands."""
-    found = session.execute(
-        sa.select(Adjudication.task_id, Adjudication.step_index, Adjudication.label)
-        .join(Annotation, Annotation.task_id == Adjudication.task_id)
-        .join(Solution, Solution.solution_id == Annotation.solution_id)
-        .where(page.holds(Solution.problem_id))
-        .order_by(Adjudication.adjudication_id)
-        .distinct()
-        .add_columns(Adjudication.adjudication_id)
-    )
-    decided: _Decided = {}
-    for task_id, step_index, label, _ in found:
-        decided.setdefault(task_id, {})[step_index] = label
-    return decided
 
 
 def _posterior(session: Session, selection: Selection, options: PrmOptions) -> Posterior:

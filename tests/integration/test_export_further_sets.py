@@ -142,8 +142,8 @@ def test_what_a_set_does_not_heed_of_the_labels_is_refused_and_not_ignored(small
     for ask, message in (
         (lambda: critique_set(EVERY, CritiqueOptions(**someone)), "the verifier's word .* leave out --annotator$"),
         (
-            lambda: critique_preference_set(EVERY, CritiqueOptions(confirmed_by="either", adjudicated="only")),
-            "where they agree, and know no reviewers; leave out --adjudicated$",
+            lambda: critique_preference_set(EVERY, CritiqueOptions(adjudicated="only")),
+            "the verifier's word .* leave out --adjudicated$",
         ),
         (
             lambda: derived_pair_set(
