@@ -1,4 +1,4 @@
-"""Finds the next item while its caller works on the one before."""
+"""Reads a page of the database while the rows of the page before are made."""
 
 import sys
 from collections.abc import Iterator
@@ -6,21 +6,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+from sqlalchemy.orm import Session
+
+from db.snapshots import ALONE
+
 Item = TypeVar("Item")
 
 _USUAL_SWITCH_S = sys.getswitchinterval()
 _SWITCH_S = _USUAL_SWITCH_S / 10
 
 
-def read_ahead(items: Iterator[Item], *, is_beside: bool) -> Iterator[Item]:
-    """Yields what an iterator finds, none of it None, and lets it find the next item meanwhile.
+def read_ahead(session: Session, items: Iterator[Item]) -> Iterator[Item]:
+    """Yields what an iterator reads with a session, none of it None, and lets it find the next item meanwhile.
 
-    Args:
-        items: Finds them.
-        is_beside: Let it run in a thread, which pays where one of both waits without Python's lock; it must then use
-            nothing of the caller's. Else items come one after the other.
+    The iterator runs in a thread, if the session is `ALONE`; else its items come one after the other.
     """
-    if not is_beside:
+    if ALONE not in session.info:
         yield from items
         return
     with _soon_switching(), ThreadPoolExecutor(max_workers=1) as beside:

@@ -6,8 +6,6 @@ from operator import attrgetter
 
 from sqlalchemy.orm import Session
 
-from db.snapshots import ALONE
-
 from .ahead import read_ahead
 from .selection import (
     Counts,
@@ -52,7 +50,7 @@ def best_of_n_set(selection: Selection, *, text: TextForm = "steps") -> Training
 def orm_rows(session: Session, selection: Selection, text: TextForm, counts: Counts) -> Iterator[SetRow]:
     """Yields a row for each solution whose outcome is known, ordered by problem and solution."""
     limits = RowLimits(selection, counts)
-    for solutions, texts in read_ahead(_read_pages(session, selection, text), is_beside=ALONE in session.info):
+    for solutions, texts in read_ahead(session, _read_pages(session, selection, text)):
         for row in solutions:
             counts.n_read += 1
             if row.outcome is None:
@@ -78,7 +76,7 @@ def best_of_n_rows(session: Session, selection: Selection, text: TextForm, count
 
     Equal samples stay: their number is part of what Best-of-N measures.
     """
-    for found, texts in read_ahead(_read_pages(session, selection, text), is_beside=ALONE in session.info):
+    for found, texts in read_ahead(session, _read_pages(session, selection, text)):
         for problem_id, group in groupby(found, key=attrgetter("problem_id")):
             counts.n_read += 1
             solutions, known = list(group), list[WholeSolution]()

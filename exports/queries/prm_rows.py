@@ -22,7 +22,6 @@ from sqlalchemy.orm import Session
 
 from db.models import Annotation, Solution, StepLabel, StepValue
 from db.selection import is_label_data, unindexed
-from db.snapshots import ALONE
 from exports.formats.columns import PRM, SOFT_PRM
 from stepmark.dawid_skene import dawid_skene
 from stepmark.errors import InputError
@@ -142,9 +141,7 @@ class _Rows:
         looks_at_others = options.looks_at_others or options.labellers != "each" or options.adjudicated == "only"
         is_decided = looks_at_others and asks_about_steps(session, options)
         query = _annotations(self._selection, options)
-        for found, texts, decided in read_ahead(
-            _read_pages(session, query, is_decided=is_decided), is_beside=ALONE in session.info
-        ):
+        for found, texts, decided in read_ahead(session, _read_pages(session, query, is_decided=is_decided)):
             self._see_agreement(found)
             if not looks_at_others:
                 for said in found:
@@ -167,7 +164,7 @@ class _Rows:
     def of_rollouts(self, session: Session) -> Iterator[SetRow | None]:
         """Rows of the values that a run of rollouts found; a solution without any is not read."""
         query = _valued(self._selection, self._options)
-        for found, texts, _ in read_ahead(_read_pages(session, query), is_beside=ALONE in session.info):
+        for found, texts, _ in read_ahead(session, _read_pages(session, query)):
             for said in found:
                 self._counts.n_read += 1
                 targets, most = _values_of(said.codes or "")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from db import snapshots
 from db.connect import writing
 from db.models import Problem, Solution
-from db.snapshots import ALONE, snapshot, two_snapshots
+from db.snapshots import snapshot, two_snapshots
 from exports.formats.columns import Column
 from exports.formats.sets import read_rows
 from exports.queries import selection
@@ -93,7 +93,7 @@ def test_an_error_of_the_thread_that_reads_ahead_is_the_callers(database: sa.Eng
             yield session.scalar(sa.select(sa.func.count()).select_from(Problem)) or 0
             raise LookupError("no further page")
 
-        found = read_ahead(items(), is_beside=ALONE in session.info)
+        found = read_ahead(session, items())
         assert next(found) == 0
         with pytest.raises(LookupError, match="no further page"):
             next(found)

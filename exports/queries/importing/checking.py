@@ -9,6 +9,7 @@ from stepmark.records import CritiqueRecord, ImportedRow, ProblemRecord
 
 from ..sources import BadRow, ImportOptions, SourceFormat, SourceRow
 from ..sources.rows import RowError, shown
+from .report import ImportReport
 
 _LONGEST = {
     "source": 128,
@@ -32,18 +33,24 @@ class CheckedRow:
 
 
 def checked_rows(
-    rows: Iterable[SourceRow | BadRow], source_format: SourceFormat, options: ImportOptions
-) -> Iterator[CheckedRow | BadRow]:
-    """Parses rows; one that cannot be taken comes out as bad."""
+    rows: Iterable[SourceRow | BadRow],
+    source_format: SourceFormat,
+    options: ImportOptions,
+    report: ImportReport,
+    *,
+    skip_bad: bool,
+) -> Iterator[CheckedRow]:
+    """Parses rows; counts those read, and those that cannot be taken."""
     hash_of = _Hashes()
     for found in rows:
+        report.n_read += 1
         if isinstance(found, BadRow):
-            yield found
+            report.drop(found, skip_bad=skip_bad)
             continue
         try:
             yield _checked(found.line, parsed(found, source_format, options), hash_of)
         except RowError as err:
-            yield BadRow(found.line, err.reason, err.message)
+            report.drop(BadRow(found.line, err.reason, err.message), skip_bad=skip_bad)
 
 
 def parsed(row: SourceRow, source_format: SourceFormat, options: ImportOptions) -> tuple[ImportedRow, ...]:

@@ -4,8 +4,7 @@ A file arrives whole or not at all. Importing it again changes nothing; its rows
 there. A row that cannot be taken stops the file, or is left out and counted, as the caller wishes.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from db.problems import lock_imports
 from stepmark.errors import InputError
 from stepmark.progress import Progress, silent
 
-from ..ahead import read_ahead
 from ..sources import BadRow, HubSet, ImportOptions, SourceFormat, SourceRow, hub_rows, read_rows
-from .checking import CheckedRow, check_length, checked_rows
+from .checking import check_length, checked_rows
 from .report import ImportReport
 from .storing import store_batch
 
@@ -46,7 +44,7 @@ def import_file(
         options: Name of the source, licence, columns; by default those of the format.
         skip_bad: Leave out and count rows that cannot be taken, instead of stopping.
         is_dry_run: Do everything, then undo it.
-        progress: Told after each batch how many bytes of the file have been read; of a set, how many rows.
+        progress: Told how many bytes of the file have been read; of a set, how many rows.
 
     Raises:
         InputError: The file, or (without `skip_bad`) a row of it, cannot be taken; nothing was stored.
@@ -56,30 +54,15 @@ def import_file(
     report = ImportReport(str(location), options.source)
     for name in ("source", "licence"):
         check_length(name, getattr(options, name), InputError)
-    size = location.stat().st_size if isinstance(location, Path) and location.is_file() else None
-    reached = [0]
-    found = source_rows(source_format, location, on_read=partial(reached.__setitem__, 0))
     with writing(engine) as session:
         lock_imports(session)
-        batches = _batches(checked_rows(found, source_format, options))
-        # While a server stores a batch, the next one is parsed; not of a pipe, which may keep Ctrl-C waiting.
-        for batch in read_ahead(batches, is_beside=size is not None and engine.dialect.name == "postgresql"):
-            report.n_read += len(batch)
-            for row in batch:
-                if isinstance(row, BadRow):
-                    report.drop(row, skip_bad=skip_bad)
-            good = [row for row in batch if isinstance(row, CheckedRow)]
-            store_batch(session, good, options.source, report, skip_bad=skip_bad)
-            progress(reached[0], size, f"{report.n_read:,} rows")
-        progress(reached[0], size, f"{report.n_read:,} rows")
+        found = source_rows(source_format, location, report, progress)
+        rows = checked_rows(found, source_format, options, report, skip_bad=skip_bad)
+        while batch := list(islice(rows, _BATCH)):
+            store_batch(session, batch, options.source, report, skip_bad=skip_bad)
         if is_dry_run:
             session.rollback()
     return report
-
-
-def _batches(rows: Iterator[CheckedRow | BadRow]) -> Iterator[list[CheckedRow | BadRow]]:
-    while batch := list(islice(rows, _BATCH)):
-        yield batch
 
 
 def default_options(source_format: SourceFormat, location: Path | HubSet, **given: Any) -> ImportOptions:
@@ -97,15 +80,14 @@ def default_options(source_format: SourceFormat, location: Path | HubSet, **give
 
 
 def source_rows(
-    source_format: SourceFormat, location: Path | HubSet, *, on_read: Callable[[int], None] | None = None
+    source_format: SourceFormat, location: Path | HubSet, report: ImportReport, progress: Progress = silent
 ) -> Iterator[SourceRow | BadRow]:
-    """The rows of a file or a set, as they stand there.
-
-    Args:
-        source_format: How to read the file.
-        location: The file, or the set.
-        on_read: Told now and then how many bytes of the file have been read; of a set, how many rows.
-    """
+    """The rows of a file or a set, as they stand there."""
     if isinstance(location, HubSet):
-        return hub_rows(location, on_rows=on_read)
-    return read_rows(location, layout=source_format.layout, on_bytes=on_read)
+        return hub_rows(location, on_rows=lambda n: progress(n, None, f"{report.n_read:,} rows"))
+    size = location.stat().st_size if location.is_file() else None
+    return read_rows(
+        location,
+        layout=source_format.layout,
+        on_bytes=lambda done: progress(done, size, f"{report.n_read:,} rows"),
+    )

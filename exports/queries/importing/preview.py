@@ -13,6 +13,7 @@ from ..sources import BadRow, HubSet, ImportOptions, SourceFormat
 from ..sources.rows import RowError
 from .checking import parsed
 from .files import source_rows
+from .report import ImportReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def preview_file(
         InputError: The file cannot be read.
     """
     found: list[PreviewedRow] = []
-    rows = cast(Iterator[Any], source_rows(source_format, location))
+    rows = cast(Iterator[Any], source_rows(source_format, location, ImportReport(str(location), options.source)))
     with closing(rows):  # type: ignore[type-var]
         for row in islice(rows, n_rows):
             if isinstance(row, BadRow):
