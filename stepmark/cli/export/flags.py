@@ -161,8 +161,8 @@ class Labellers:
     adjudicated: Annotated[
         Literal["prefer", "ignore", "only"],
         typer.Option(
-            help="A reviewer's decision goes before labels (but where each labeller's steps are a row), or is ignored; "
-            "or only what was decided is taken."
+            help="A reviewer's decision goes before labels (but not where each labeller's steps are a row), or is "
+            "ignored; or only what was decided is taken."
         ),
     ] = "prefer"
 
