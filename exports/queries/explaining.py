@@ -17,6 +17,8 @@ from db.models import (
     Adjudication,
     Annotation,
     Annotator,
+    Critique,
+    CritiqueJudgement,
     Preference,
     Problem,
     ProblemSource,
@@ -71,6 +73,26 @@ class ExplainedSolution:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainedCritique:
+    """A critique of a row, and whether its verdict is confirmed as it stands now."""
+
+    critique_id: int
+    kind: str
+    critic: str | None
+    applied_to: int
+    """The problem that the solution was applied to: a variant, or its own."""
+    target_critique_id: int | None
+    """The critique that this one judges."""
+    verdict: str
+    is_confirmed: bool | None
+    confirmation_rule: str | None
+    source: str | None
+    source_key: str | None
+    run: str | None
+    """The run that sampled it, with its model."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainedAnnotation:
     """What one labeller said, as it stands now."""
 
@@ -83,7 +105,7 @@ class ExplainedAnnotation:
     suggestion_shown: bool | None
     labels: dict[int, int]
     choice: str | None
-    """Of a pair, with the ids of its solutions."""
+    """Of a pair, with the ids of its solutions; of a critique, the judgement, with the critique's id."""
     is_superseded: bool
     """Whether the labeller has corrected it since the export."""
 
@@ -99,6 +121,7 @@ class Explanation:
     licence: str | None
     problems: tuple[ExplainedProblem, ...]
     solutions: tuple[ExplainedSolution, ...]
+    critiques: tuple[ExplainedCritique, ...]
     annotations: tuple[ExplainedAnnotation, ...]
     decisions: tuple[str, ...]
     """What reviewers decided on the tasks of these annotations."""
@@ -182,6 +205,7 @@ def explain(engine: sa.Engine, folder: Path, place: Place, *, with_names: bool =
             licence=trace["licence"],
             problems=_problems(session, trace["problem_ids"]),
             solutions=solutions,
+            critiques=_critiques(session, trace["critique_ids"]),
             annotations=_annotations(session, trace["annotation_ids"], None if with_names else pseudonym),
             decisions=_decisions(session, trace["annotation_ids"], trace["solution_ids"]),
             runs=tuple(_run_name(run) for run in _by_ids(session, Run, Run.run_id, trace["run_ids"])),
@@ -236,6 +260,27 @@ def _solutions(session: Session, ids: Sequence[int]) -> tuple[ExplainedSolution,
     )
 
 
+def _critiques(session: Session, ids: Sequence[int]) -> tuple[ExplainedCritique, ...]:
+    found: list[Critique] = _by_ids(session, Critique, Critique.critique_id, ids)
+    runs = {run.run_id: run for run in _by_ids(session, Run, Run.run_id, [one.run_id for one in found])}
+    return tuple(
+        ExplainedCritique(
+            one.critique_id,
+            one.kind,
+            one.critic,
+            one.problem_id,
+            one.target_critique_id,
+            one.verdict,
+            one.is_confirmed,
+            one.confirmation_rule,
+            one.source,
+            one.source_key,
+            None if one.run_id is None else _run_name(runs[one.run_id]),
+        )
+        for one in found
+    )
+
+
 def _annotations(session: Session, ids: Sequence[int | None], pseudonym: Any) -> tuple[ExplainedAnnotation, ...]:
     found: list[Annotation] = _by_ids(session, Annotation, Annotation.annotation_id, ids)
     known = [one.annotation_id for one in found]
@@ -251,6 +296,10 @@ def _annotations(session: Session, ids: Sequence[int | None], pseudonym: Any) ->
         one.annotation_id: f"{one.choice} of a={one.solution_a_id}, b={one.solution_b_id}"
         + (f", strength {one.strength}" if one.strength else "")
         for one in _by_ids(session, Preference, Preference.annotation_id, known)
+    }
+    choices |= {
+        one.annotation_id: f"critique {one.critique_id} is {one.judgement}"
+        for one in _by_ids(session, CritiqueJudgement, CritiqueJudgement.annotation_id, known)
     }
     return tuple(
         ExplainedAnnotation(

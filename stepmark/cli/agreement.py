@@ -11,7 +11,7 @@ import typer
 from stepmark.errors import SettingsError
 
 from .export.flags import AnnotatorKind
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
@@ -74,11 +74,10 @@ def agreement(
         if any(source is not None and source.name == "COMMANDLINE" for source in sources):
             raise SettingsError(f"give the options after `{context.invoked_subcommand}`, not before it")
         return
-    from db.connect import open_database
     from db.decisions import agreement_with_decisions
     from stepmark.flows.agreement import measure_agreement
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     selection = _selection(source, annotator_kind, reason, since, until, suggestion, gold=gold)
     with progress_bar("agreement") as show:
         report = measure_agreement(
@@ -116,12 +115,11 @@ def posteriors(
 
     A labeller's word counts by how it errs where others labelled the same steps.
     """
-    from db.connect import open_database
     from stepmark.flows.agreement import write_posteriors
 
     selection = _selection(source, annotator_kind, reason, since, until, suggestion)
     with progress_bar("posteriors") as show:
-        report = write_posteriors(open_database(database_url(db)), selection, out, overwrite=overwrite, progress=show)
+        report = write_posteriors(open_db(db), selection, out, overwrite=overwrite, progress=show)
     if json:
         print_json(_plain(report))
     else:

@@ -7,7 +7,7 @@ import typer
 
 from stepmark.errors import UserError
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import fields_of, print_json
 
 app = typer.Typer(help="Accounts: who labels, in which role, and how they sign in.", no_args_is_help=True)
@@ -28,9 +28,8 @@ Url = Annotated[
 def list_people(db: Db = None, json: Json = False) -> None:
     """Lists people: role, account, browsers signed in."""
     from db.accounts import list_people
-    from db.connect import open_database
 
-    people = list_people(open_database(database_url(db)))
+    people = list_people(open_db(db))
     if json:
         print_json([fields_of(person) for person in people])
     elif not people:
@@ -52,9 +51,8 @@ def add(name: Name, db: Db = None, role: Role = "annotator", json: Json = False)
     From the first account on, the app asks everybody to sign in.
     """
     from db.accounts import create_account
-    from db.connect import open_database
 
-    engine = open_database(database_url(db), create=True)
+    engine = open_db(db, create=True)
     annotator_id = create_account(engine, name, role=role, password=_read_password())
     if json:
         print_json({"annotator_id": annotator_id, "name": name.strip(), "role": role})
@@ -71,10 +69,9 @@ def invite(
     json: Json = False,
 ) -> None:
     """Prints a link with which one person makes an account, once, within a week."""
-    from db.connect import open_database
     from db.invitations import invite
 
-    secret = invite(open_database(database_url(db)), role=role, project=project)
+    secret = invite(open_db(db), role=role, project=project)
     _print_link(url, secret, json=json)
 
 
@@ -82,10 +79,9 @@ def invite(
 def reset(name: Name, db: Db = None, url: Url = None, json: Json = False) -> None:
     """Prints a link with which a person sets a new password, once, within a day."""
     from db.accounts import find_person
-    from db.connect import open_database
     from db.invitations import invite_reset
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     secret = invite_reset(engine, find_person(engine, name).annotator_id)
     _print_link(url, secret, json=json)
 
@@ -99,9 +95,8 @@ def role(
 ) -> None:
     """Gives a person another role, from the next request on."""
     from db.accounts import change_role, find_person
-    from db.connect import open_database
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     person = find_person(engine, name)
     change_role(engine, person.annotator_id, role)
     if json:
@@ -114,10 +109,9 @@ def role(
 def sign_out(name: Name, db: Db = None, json: Json = False) -> None:
     """Signs a person out in all browsers, within seconds."""
     from db.accounts import find_person
-    from db.connect import open_database
     from db.sign_ins import sign_out_everywhere
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     n = sign_out_everywhere(engine, find_person(engine, name).annotator_id)
     if json:
         print_json({"name": name.strip(), "n_signed_out": n})
@@ -134,9 +128,8 @@ def close(
 ) -> None:
     """Closes an account: its sign-ins end, its tasks go to others, its labels stay."""
     from db.accounts import close_account, find_person, reopen_account
-    from db.connect import open_database
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     annotator_id = find_person(engine, name).annotator_id
     n = 0
     if reopen:
@@ -159,9 +152,8 @@ def erase(
 ) -> None:
     """Takes away who a person is; the labels stay, under a name that says nothing. It cannot be undone."""
     from db.accounts import erase_person, find_person
-    from db.connect import open_database
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     person = find_person(engine, name)
     if not yes:
         typer.confirm(f"Erase who {person.name!r} is? It cannot be undone.", abort=True, err=True)

@@ -9,7 +9,7 @@ from stepmark.errors import SettingsError
 
 from .critiquing import Critiquing
 from .flags import with_flags
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import print_json
 
 
@@ -56,7 +56,6 @@ def audit(
     json: Json = False,
 ) -> None:
     """Says what reward models and judges of pairs weigh that nobody asked for: length, looks, flattery, place."""
-    from db.connect import open_database
     from stepmark.flows.items import collect_items, some_problems
     from stepmark.flows.judges import audit_judges
     from stepmark.flows.models import model_folders, open_models
@@ -69,7 +68,7 @@ def audit(
         model_folders(model or ())
         if (data is None) == (source is None):
             raise SettingsError("say what to audit on: --data SET, or --source NAME of the database")
-    engine = open_database(database_url(db)) if judges or source is not None else None
+    engine = open_db(db) if judges or source is not None else None
     settings = AuditSettings(n_boot=boot, seed=seed, how=how)
     if concept:
         settings = AuditSettings(n_boot=boot, seed=seed, how=how, concepts=tuple(concept))

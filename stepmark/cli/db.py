@@ -2,7 +2,7 @@
 
 import typer
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import print_json
 
 app = typer.Typer(help="Create, update and inspect the database.", no_args_is_help=True)
@@ -11,10 +11,9 @@ app = typer.Typer(help="Create, update and inspect the database.", no_args_is_he
 @app.command()
 def upgrade(db: Db = None, json: Json = False) -> None:
     """Creates the tables, or brings them to this version's schema."""
-    from db.connect import open_database
     from db.migrate import status as schema_status
 
-    engine = open_database(database_url(db), create=True)
+    engine = open_db(db, create=True)
     found = schema_status(engine)
     if json:
         print_json({"url": engine.url.render_as_string(), "schema": found.current})
@@ -25,10 +24,9 @@ def upgrade(db: Db = None, json: Json = False) -> None:
 @app.command()
 def status(db: Db = None, json: Json = False) -> None:
     """Says where the schema stands, and how many rows each table holds."""
-    from db.connect import open_database
     from db.counts import table_counts
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     counts = table_counts(engine)
     if json:
         print_json({"url": engine.url.render_as_string(), "rows": counts})

@@ -9,7 +9,7 @@ from stepmark.errors import SettingsError
 
 from .critiquing import Critiquing
 from .flags import with_flags
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import print_json
 
 if TYPE_CHECKING:
@@ -69,10 +69,8 @@ def best_of_n(
     if file is not None:
         report = write_best_of_n(file, out, ns=sizes, n_trials=trials, n_boot=boot, seed=seed)
     else:
-        from db.connect import open_database
-
         names = {kind: given for kind, given in (("prm", prm), ("orm", orm), ("bt", bt)) if given}
-        engine = open_database(database_url(db))
+        engine = open_db(db)
         report = evaluate_best_of_n(
             engine,
             names,
@@ -125,9 +123,7 @@ def processbench(
         name: parse_rows(read_json_rows(file), str(file)) for name, file in benchmark_files(files or []).items()
     }
     if source:
-        from db.connect import open_database
-
-        engine = open_database(database_url(db))
+        engine = open_db(db)
         subsets |= {name: process_rows(engine, name) for name in source}
     if not subsets:
         raise SettingsError("name files of ProcessBench, or a --source of the database")
@@ -267,9 +263,7 @@ def _calibration_rows(
     if data is not None:
         items, name = some_problems(read_items(data)[0], max_problems, seed), data.name
     else:
-        from db.connect import open_database
-
-        engine = open_database(database_url(db))
+        engine = open_db(db)
         items, name = collect_items(engine, source=source, max_problems=max_problems, seed=seed), source or "all"
     fitted, tested = divide(items, fit_share, seed)
     return rows_of_items(fitted, f"{fit_share:.0%} of {name}"), rows_of_items(tested, f"the rest of {name}")
@@ -289,11 +283,10 @@ def critic(
     json: Json = False,
 ) -> None:
     """How often critics' verdicts are right, what they catch, how often they cry wolf; after `stepmark verify`."""
-    from db.connect import open_database
     from stepmark.flows.critics import evaluate_stored_critics
 
     report = evaluate_stored_critics(
-        open_database(database_url(db)),
+        open_db(db),
         source=source,
         critic=by,
         on_common=not each_on_its_own,

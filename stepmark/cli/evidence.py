@@ -9,7 +9,7 @@ import typer
 
 from stepmark.errors import InputError
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import print_json
 
 if TYPE_CHECKING:
@@ -28,10 +28,9 @@ def evidence(
     Chains of equations that nobody has carried over to variants yet are carried over on the spot, without a model.
     Nothing is stored.
     """
-    from db.connect import open_database
     from stepmark.flows.evidence import evidence_of
 
-    found = evidence_of(open_database(database_url(db)), [solution_id]).get(solution_id)
+    found = evidence_of(open_db(db), [solution_id]).get(solution_id)
     if found is None:
         raise InputError(f"there is no solution {solution_id}; `stepmark db status` says how many there are")
     if json:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
@@ -37,10 +37,9 @@ def duplicates(
     Problems that differ in their numbers are variants of one family, and stay. Flagged problems stay in the
     database; `generate` leaves them out. Running it again changes nothing.
     """
-    from db.connect import open_database
     from stepmark.flows.filters import DUPLICATE, clear_flags, flag_duplicates
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     if clear:
         _print_cleared(clear_flags(engine, DUPLICATE), json=json)
         return
@@ -65,10 +64,9 @@ def contamination(
     Problems of the test sets themselves are never flagged. Running it again changes nothing; flags against other
     test sets stay.
     """
-    from db.connect import open_database
     from stepmark.flows.filters import CONTAMINATED, clear_flags, flag_contaminated
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     if clear:
         _print_cleared(clear_flags(engine, CONTAMINATED, against), json=json)
         return
@@ -92,12 +90,9 @@ def difficulty(
 
     `stepmark generate solutions` takes the same range by --min-pass and --max-pass.
     """
-    from db.connect import open_database
     from stepmark.flows.filters import measure_difficulty
 
-    report = measure_difficulty(
-        open_database(database_url(db)), source=source, generator=generator, min_pass=min_pass, max_pass=max_pass
-    )
+    report = measure_difficulty(open_db(db), source=source, generator=generator, min_pass=min_pass, max_pass=max_pass)
     if json:
         print_json({**fields_of(report), "problems": [asdict(one) for one in report.problems]})
         return
@@ -110,10 +105,9 @@ def difficulty(
 @app.command()
 def diversity(source: Source = None, generator: Generator = None, db: Db = None, json: Json = False) -> None:
     """Shows how much the solutions of a problem differ; --json lists each problem."""
-    from db.connect import open_database
     from stepmark.flows.filters import measure_diversity
 
-    report = measure_diversity(open_database(database_url(db)), source=source, generator=generator)
+    report = measure_diversity(open_db(db), source=source, generator=generator)
     if json:
         problems = [{"problem_id": id_, **asdict(one)} for id_, one in report.problems.items()]
         print_json({**fields_of(report), "problems": problems})

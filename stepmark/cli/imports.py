@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import print_counts, print_json
 from .progress import progress_bar
 
@@ -74,7 +74,6 @@ def import_files(
     json: Json = False,
 ) -> None:
     """Imports files, each in one transaction; importing a file again changes nothing."""
-    from db.connect import open_database
     from exports.queries.importing import default_options, import_file, preview_file
     from exports.queries.sources import FORMATS
     from stepmark.errors import SettingsError
@@ -94,7 +93,7 @@ def import_files(
             options = default_options(FORMATS[format], location, **given)
             _print_preview(str(location), preview_file(FORMATS[format], location, options), json=json)
         return
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     reports: list[dict[str, Any]] = []
     for location in map(_location, files):
         options = default_options(FORMATS[format], location, **given)
@@ -111,7 +110,6 @@ def import_files(
         reports.append(report.as_json())
         if not json:
             _print_report(report, is_dry_run=dry_run)
-    engine.dispose()
     if json:
         print_json({"is_dry_run": dry_run, "files": reports})
 

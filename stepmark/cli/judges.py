@@ -8,7 +8,7 @@ import typer
 
 from stepmark.errors import SettingsError
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import print_json
 
 if TYPE_CHECKING:
@@ -35,10 +35,9 @@ def judges(context: typer.Context, db: Db = None, json: Json = False) -> None:
         if db is not None or json:
             raise SettingsError(f"give the options after `{context.invoked_subcommand}`, not before it")
         return
-    from db.connect import open_database
     from stepmark.flows.judges import report_judges
 
-    reports = report_judges(open_database(database_url(db)))
+    reports = report_judges(open_db(db))
     if json:
         print_json([dataclasses.asdict(report) for report in reports])
         return
@@ -69,10 +68,9 @@ def compare(
     Cohen's, ties are a choice, and 95 % intervals draw whole problems. Start with
     `stepmark generate preferences --pairs compared`, which judges the pairs that people have compared.
     """
-    from db.connect import open_database
     from stepmark.flows.judges import compare_judges
 
-    report = compare_judges(open_database(database_url(db)), source=source, resamples=resamples, seed=seed)
+    report = compare_judges(open_db(db), source=source, resamples=resamples, seed=seed)
     if json:
         print_json(dataclasses.asdict(report))
     elif not report.habits:
@@ -126,10 +124,9 @@ def critiques(
     A judge's verdicts are critiques of kind `meta`, asked for by `stepmark generate critiques --kind meta` or
     imported. People's word is the majority of their judgements; `partly` right counts as wrong.
     """
-    from db.connect import open_database
     from stepmark.flows.judges import judges_of_critiques
 
-    reports = judges_of_critiques(open_database(database_url(db)), source=source, resamples=resamples, seed=seed)
+    reports = judges_of_critiques(open_db(db), source=source, resamples=resamples, seed=seed)
     if json:
         print_json([dataclasses.asdict(report) for report in reports])
     elif not reports:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
@@ -29,11 +29,10 @@ def rollouts(run_id: RunId = None, rule: Rule = "hard", db: Db = None, json: Jso
 
     A solution of a problem that no rollout solved is left out: its values say nothing of its steps.
     """
-    from db.connect import open_database
     from stepmark.flows.rollout_labels import label_by_rollouts
 
     with progress_bar("label") as show:
-        report = label_by_rollouts(open_database(database_url(db)), run_id=run_id, rule=rule, progress=show)
+        report = label_by_rollouts(open_db(db), run_id=run_id, rule=rule, progress=show)
     _print(report, json=json)
 
 
@@ -51,13 +50,10 @@ def consensus(
 
     The judges' verdicts are the critiques of kind judge; several of one solution are votes.
     """
-    from db.connect import open_database
     from stepmark.flows.rollout_labels import label_by_consensus
 
     with progress_bar("label") as show:
-        report = label_by_consensus(
-            open_database(database_url(db)), run_id=run_id, rule=rule, critic=critic, progress=show
-        )
+        report = label_by_consensus(open_db(db), run_id=run_id, rule=rule, critic=critic, progress=show)
     _print(report, json=json)
 
 

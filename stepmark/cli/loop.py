@@ -7,7 +7,7 @@ import typer
 
 from stepmark.errors import InputError, SettingsError
 
-from .options import Db, Json, database_url
+from .options import Db, Json, database_url, open_db
 from .output import fields_of, print_json
 from .progress import stages_of
 
@@ -71,7 +71,6 @@ def loop(
         raise SettingsError(
             "give --model, --source and --evaluate-on together, or none of them (the embedded domain)"
         )
-    from db.connect import open_database
     from stepmark.flows.demo import MODEL
     from stepmark.flows.embedded_loop import FIXED, LEARN, MEASURE, EmbeddedProblems, prepare_embedded
     from stepmark.flows.loop import LoopPlan, run_loop
@@ -94,7 +93,7 @@ def loop(
     if source is None:
         out.mkdir(parents=True, exist_ok=True)
         url = db or f"sqlite:///{out / 'stepmark.db'}"
-    database = open_database(url, create=source is None)
+    database = open_db(url, create=source is None)
     watch = stages_of("loop")
     if source is None:
         with watch("embedded problems"):
@@ -113,10 +112,9 @@ def show(
     json: Json = False,
 ) -> None:
     """Prints the rounds of a loop: what they measured, what the guards read, and what was selected and why."""
-    from db.connect import open_database
     from db.rounds import list_rounds
 
-    found = list_rounds(open_database(database_url(db)), name)
+    found = list_rounds(open_db(db), name)
     if not found:
         raise InputError(f"there is no loop {name!r}; `stepmark loop list` names them")
     if json:
@@ -129,10 +127,9 @@ def show(
 @app.command("list")
 def list_(db: Db = None, json: Json = False) -> None:
     """Lists the loops of a database, the one begun last first."""
-    from db.connect import open_database
     from db.rounds import list_loops
 
-    found = list_loops(open_database(database_url(db)))
+    found = list_loops(open_db(db))
     if json:
         print_json([fields_of(one) for one in found])
         return

@@ -31,6 +31,7 @@ from . import (
     train,
     verify,
 )
+from .options import close_databases
 
 app = typer.Typer(
     name="stepmark",
@@ -40,6 +41,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+@app.callback()
+def _around(context: typer.Context) -> None:
+    context.call_on_close(close_databases)
+
+
 app.add_typer(db.app, name="db")
 app.add_typer(generate.app, name="generate")
 app.add_typer(filters.app, name="filter")

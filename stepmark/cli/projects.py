@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import fields_of, print_counts, print_json
 
 if TYPE_CHECKING:
@@ -31,10 +31,9 @@ Version = Annotated[str | None, typer.Option("--guideline", metavar="VERSION", h
 @app.command("list")
 def list_(db: Db = None, json: Json = False) -> None:
     """Lists the projects with their counts."""
-    from db.connect import open_database
     from db.projects import list_projects
 
-    rows = list_projects(open_database(database_url(db)))
+    rows = list_projects(open_db(db))
     if json:
         print_json([row.as_json() for row in rows])
     elif not rows:
@@ -52,12 +51,11 @@ def list_(db: Db = None, json: Json = False) -> None:
 @app.command()
 def show(name: Name, db: Db = None, json: Json = False) -> None:
     """Shows a project with its settings, tasks with known answers and stale labels."""
-    from db.connect import open_database
     from db.known_tasks import known_counts
     from db.projects import get_project
     from db.relabelling import count_stale
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     row = get_project(engine, name)
     found = {
         **row.as_json(),
@@ -87,10 +85,9 @@ def add(
     json: Json = False,
 ) -> None:
     """Makes a project."""
-    from db.connect import open_database
     from db.projects import create_project, get_project
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     given = {"mode": mode, "n_wanted": n_wanted, "access": access, "guideline": guideline}
     create_project(
         engine,
@@ -119,7 +116,6 @@ def set_(
     json: Json = False,
 ) -> None:
     """Changes a project; says what changed."""
-    from db.connect import open_database
     from db.projects import change_project, get_project
 
     given: dict[str, Any] = {
@@ -134,7 +130,7 @@ def set_(
     changes = {key: value for key, value in given.items() if value is not None}
     if default_guideline:
         changes["guideline"] = None
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     changed = change_project(engine, get_project(engine, name).project_id, **changes)
     if json:
         print_json({key: {"before": before, "after": after} for key, (before, after) in changed.items()})
@@ -160,11 +156,10 @@ def members(
     json: Json = False,
 ) -> None:
     """Lists who takes part in a project, after adding, pausing or removing people."""
-    from db.connect import open_database
     from db.members import list_members, remove_members, set_members
     from db.projects import get_project
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     project_id = get_project(engine, name).project_id
     for names, state in ((add, "active"), (test, "testing"), (pause, "paused")):
         if names:
@@ -193,12 +188,11 @@ def guideline(
     json: Json = False,
 ) -> None:
     """Lists the versions of the labelling rules, shows one as text, or adds one from a file."""
-    from db.connect import open_database
     from db.guidelines import add_guideline, list_guidelines
     from stepmark.errors import InputError
     from stepmark.guidelines import as_text, from_text
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     if file is not None:
         if version is None:
             raise InputError("a file of rules needs a version: stepmark projects guideline VERSION --file FILE")
@@ -255,14 +249,13 @@ def gold(
     json: Json = False,
 ) -> None:
     """Adds tasks with known answers to a project, from labels that are there or from a file."""
-    from db.connect import open_database
     from db.known_tasks import add_known_tasks, known_from_labels
     from db.projects import get_project
     from stepmark.errors import InputError
 
     if (labeller is None) == (file is None):
         raise InputError("say where the answers come from: --from NAME, or --file FILE")
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     project = get_project(engine, name)
     if labeller is not None:
         answers = known_from_labels(
@@ -286,11 +279,10 @@ def relabel(
     json: Json = False,
 ) -> None:
     """Puts tasks answered under older rules into the queue once more; the old answers stay."""
-    from db.connect import open_database
     from db.projects import get_project
     from db.relabelling import queue_relabel
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     added = queue_relabel(engine, get_project(engine, name).project_id, limit=limit)
     if json:
         print_json(fields_of(added))
@@ -309,10 +301,9 @@ def assign(
 ) -> None:
     """Gives open tasks to one person alone."""
     from db.assignments import assign_tasks
-    from db.connect import open_database
     from db.projects import get_project
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     count = assign_tasks(engine, get_project(engine, name).project_id, annotator, n=n, reason=rule)
     if json:
         print_json({"n_assigned": count})

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import fields_of, print_counts, print_json
 
 app = typer.Typer(help="Choose what is labelled next, and see what waits.", no_args_is_help=True)
@@ -46,11 +46,10 @@ def add(
     json: Json = False,
 ) -> None:
     """Puts solutions, pairs or critiques that have no task yet into the labelling queue."""
-    from db.connect import open_database
     from db.queue import queue_tasks
 
     added = queue_tasks(
-        open_database(database_url(db)),
+        open_db(db),
         project=project,
         kind=kind,
         mode=mode,
@@ -70,10 +69,9 @@ def add(
 @app.command()
 def show(db: Db = None, json: Json = False) -> None:
     """Lists the queue by project, rule and what it asks for: open, in somebody's hands, done."""
-    from db.connect import open_database
     from db.queue import queue_state
 
-    states = queue_state(open_database(database_url(db)))
+    states = queue_state(open_db(db))
     if json:
         print_json([fields_of(state) for state in states])
     elif not states:
@@ -126,7 +124,6 @@ def rank(
     json: Json = False,
 ) -> None:
     """Queues the solutions whose labels a rule expects to teach most, and a random stream kept apart."""
-    from db.connect import open_database
     from db.queue import rank_queue
     from stepmark.errors import InputError
     from stepmark.selection import RULES
@@ -135,7 +132,7 @@ def rank(
     if rule not in known:
         raise InputError(f"rule {rule!r} is unknown; use one of {', '.join(RULES)}")
     ranked = rank_queue(
-        open_database(database_url(db)),
+        open_db(db),
         known[rule],
         limit=limit,
         random_share=random_share,

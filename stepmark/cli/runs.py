@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import InputError
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import fields_of, print_json
 
 app = typer.Typer(help="The generator's runs: state, tokens, cost, failures.", no_args_is_help=True)
@@ -15,10 +15,9 @@ app = typer.Typer(help="The generator's runs: state, tokens, cost, failures.", n
 @app.command("list")
 def list_(db: Db = None, json: Json = False) -> None:
     """Lists all runs, each with all its calls together."""
-    from db.connect import open_database
     from db.runs import list_runs
 
-    runs = list_runs(open_database(database_url(db)))
+    runs = list_runs(open_db(db))
     if json:
         print_json([fields_of(run) for run in runs])
         return
@@ -47,12 +46,11 @@ def licence(
     json: Json = False,
 ) -> None:
     """Says under which terms stands what runs sampled or have yet to sample; exports name them and filter by them."""
-    from db.connect import open_database
     from db.runs import set_licence
     from exports.queries.selection import UNKNOWN
 
     named = None if name == UNKNOWN else name
-    found = set_licence(open_database(database_url(db)), run_ids, named)
+    found = set_licence(open_db(db), run_ids, named)
     if json:
         print_json({"licence": named, "solutions": found})
         return
@@ -63,10 +61,9 @@ def licence(
 @app.command()
 def show(run_id: Annotated[int, typer.Argument(help="As `runs list` prints it.")], db: Db = None) -> None:
     """Prints all that is known of one run, its sampling record too, as JSON."""
-    from db.connect import open_database
     from db.runs import list_runs
 
-    found = list_runs(open_database(database_url(db)), run_id=run_id)
+    found = list_runs(open_db(db), run_id=run_id)
     if not found:
         raise InputError(f"there is no run {run_id}; `stepmark runs list` names them")
     print_json(fields_of(found[0]))

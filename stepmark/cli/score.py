@@ -9,7 +9,7 @@ from stepmark.errors import SettingsError
 
 from .critiquing import Critiquing
 from .flags import with_flags
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
@@ -52,7 +52,6 @@ def score(
     """
     import torch
 
-    from db.connect import open_database
     from stepmark.flows.scores import score_solutions
 
     if (engine == "vllm-server") != (base_url is not None):
@@ -61,7 +60,7 @@ def score(
         raise SettingsError("--critic writes critiques and --critiques-by reads stored ones; choose one")
     is_stored = critiques_by is not None and critiquing.critiques is None
     torch.set_num_threads(threads)
-    database = open_database(database_url(db))
+    database = open_db(db)
     with progress_bar("score") as show:
         report = score_solutions(
             database,

@@ -6,7 +6,7 @@ import typer
 
 from stepmark.errors import SandboxUnavailable
 
-from .options import Db, Json, database_url
+from .options import Db, Json, open_db
 from .output import fields_of, print_counts, print_json
 from .progress import progress_bar
 
@@ -25,11 +25,10 @@ def verify(
     Then holds each critique's verdict against what is known of its solution, and stores whether it is right.
     A solution whose problem has tests is a program: it is run with them, in a sandbox.
     """
-    from db.connect import open_database
     from stepmark.flows.verdicts import verify_verdicts
     from stepmark.flows.verify import verify_solutions
 
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     with progress_bar("verify") as show:
         report = verify_solutions(engine, again=again, progress=show)
     with progress_bar("verdicts") as show:

@@ -1,7 +1,9 @@
 """Sets that follow from what several labellers agree on: a reviewer's decision goes before them."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ from db.models import Annotation, Critique, Problem, Solution
 from db.tasks import CritiqueAnswer, Wanted, add_tasks, claim_tasks, submit
 from exports.queries.critique_rows import CritiqueOptions, CritiquePairOptions, critique_preference_set, critique_set
 from exports.queries.derived_pairs import DerivedPairOptions, derived_pair_set
+from exports.queries.exporting import Target, export_set
 from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.selection import Counts, Selection, SetRow, TrainingSet
+from stepmark.cli.main import app
 from tests.labelling import add_project, answer_of, fill
 
 PEOPLE = ("annotator-1", "annotator-2")
@@ -168,3 +172,19 @@ def test_a_set_of_judged_critiques_tells_how_far_the_judges_agree(critiques: sa.
         rows = list(critique_set(Selection(), options).rows(session, (), counts))
     assert [row.trace["rule"] for row in rows] == ["judgement of 2", "judgement of 2"]
     assert counts.agreement["raw agreement"] == 0.5
+
+
+def test_an_exported_critique_is_explained_by_its_verdict_and_by_who_judged_it(
+    critiques: sa.Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = CritiqueOptions(confirmed_by="people", standing="any")
+    export_set(critiques, Target(tmp_path, shares={"train": 1.0}), critique_set(Selection(), chosen))
+    url = critiques.url.render_as_string(hide_password=False)
+    app(
+        ["export", "explain", str(tmp_path), "critique/train/1", "--annotator-names", "--db", url],
+        standalone_mode=False,
+    )
+    printed = capsys.readouterr().out
+    assert "critique/train/1: judgement of 2; licence unknown" in printed
+    assert "critique 2: judge, of no source, by nobody named, on problem 1: pass, not confirmed" in printed
+    assert re.search(r"annotation \d: annotator-2 \(person\), .*: critique 2 is wrong", printed)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepmark.cli.options import Db, Json, database_url
+from stepmark.cli.options import Db, Json, open_db
 from stepmark.cli.output import print_json, short_cell
 
 if TYPE_CHECKING:
@@ -25,12 +25,11 @@ def explain(
     json: Json = False,
 ) -> None:
     """Shows where a row of an exported set comes from: problem, source, licence, who labelled what, by which rule."""
-    from db.connect import open_database
     from exports.queries.explaining import explain as explain_row
     from exports.queries.explaining import find_places
 
     places = find_places(folder, row, most=most)
-    engine = open_database(database_url(db))
+    engine = open_db(db)
     found = [explain_row(engine, folder, place, with_names=annotator_names) for place in places]
     if json:
         print_json(found)
@@ -54,6 +53,14 @@ def _print(found: "Explanation") -> None:
             f"  solution {solution.solution_id}: {origin}, by {solution.generator or 'nobody named'}, "
             f"licence {solution.licence or 'unknown'}, outcome {outcome}"
             + (f" ({solution.outcome_rule})" if solution.outcome_rule else "")
+        )
+    for critique in found.critiques:
+        confirmed = {True: "confirmed", False: "refuted", None: "not confirmed"}[critique.is_confirmed]
+        origin = f"{critique.source} {critique.source_key}" if critique.source else critique.run or "of no source"
+        print(
+            f"  critique {critique.critique_id}: {critique.kind}, {origin}, by {critique.critic or 'nobody named'}, "
+            f"on problem {critique.applied_to}: {critique.verdict}, {confirmed}"
+            + (f" ({critique.confirmation_rule})" if critique.confirmation_rule else "")
         )
     for said in found.annotations:
         labels = " ".join(f"{index + 1}:{label:+d}" for index, label in said.labels.items())

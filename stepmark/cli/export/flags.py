@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from stepmark.cli.hub import PushToHub, PushWithoutAsking, check_can_ask, push_exported
-from stepmark.cli.options import Db, Json, database_url
+from stepmark.cli.options import Db, Json, open_db
 from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
 
@@ -267,7 +267,6 @@ class Writing:
 
     def write(self, wanted: "TrainingSet", format: str | None = None, marks: "Marks | None" = None) -> None:
         """Exports the set in a layout of its config, and prints what became of its rows."""
-        from db.connect import open_database
         from exports.formats.layouts import layout_of
         from exports.queries.exporting import Target, export_set
         from stepmark.splits import read_shares
@@ -287,7 +286,7 @@ class Writing:
             balance=self.balance,
             lengths=self._lengths(),
         )
-        engine = open_database(database_url(self.db))
+        engine = open_db(self.db)
         with progress_bar(f"export {wanted.config.replace('_', '-')}") as show:
             report = export_set(engine, target, wanted, layout=layout, options=options, progress=show)
         _print(report, json=self.json)

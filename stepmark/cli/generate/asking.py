@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from stepmark.cli.options import database_url
+from stepmark.cli.options import open_db
 from stepmark.cli.progress import progress_bar
 from stepmark.errors import SettingsError
 
@@ -123,7 +123,6 @@ class Asking:
     def run_mixed(self, task_of: "Callable[[str, Sampling], Task[Any, Any]]", *, db: str | None, json: bool) -> None:
         """Runs the task of each model at each temperature, one after another; else as `run`."""
         from db.batches import BatchLedger
-        from db.connect import open_database
         from generator.budget import Limits
         from generator.mixing import MixedModel, run_mix
 
@@ -134,7 +133,7 @@ class Asking:
         )
         limits = [Limits(price_in, price_out, self.budget_usd, self.budget_tokens) for price_in, price_out in prices]
         base_urls = self._of_models("--base-url", self.base_url)
-        database = open_database(database_url(db))
+        database = open_db(db)
         ledger = BatchLedger(database)
         models = [
             MixedModel(
@@ -252,9 +251,8 @@ def _option(text: str) -> tuple[str, Any]:
 
 def say_flagged(selection: "ProblemSelection", db: str | None) -> None:
     """Says on stderr how many problems of a selection are left out because a filter flagged them."""
-    from db.connect import open_database
     from db.flags import count_flagged
 
-    n_flagged = 0 if selection.with_flagged else count_flagged(open_database(database_url(db)), selection.source)
+    n_flagged = 0 if selection.with_flagged else count_flagged(open_db(db), selection.source)
     if n_flagged:
         print(f"left out: {n_flagged:,} problems that repeat others (see `stepmark filter`)", file=sys.stderr)

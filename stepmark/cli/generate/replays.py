@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from stepmark.cli.flags import with_flags
-from stepmark.cli.options import Db, Json, database_url
+from stepmark.cli.options import Db, Json, open_db
 from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
 
@@ -24,10 +24,9 @@ def replays(
     A chain whose rule does not generalise reaches another answer than the variant's own. Where a number may come from
     two places, nothing is guessed: the critique is unreadable, with the reason.
     """
-    from db.connect import open_database
     from generator.critiques.replays import replay_solutions
 
-    database = open_database(database_url(db))
+    database = open_db(db)
     with progress_bar("replays") as show:
         report = replay_solutions(database, solutions.selection(), n_variants=variants, progress=show)
     if json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from stepmark.cli.flags import with_flags
-from stepmark.cli.options import Db, Json, database_url
+from stepmark.cli.options import Db, Json, open_db
 from stepmark.cli.output import fields_of, print_counts, print_json
 from stepmark.cli.progress import progress_bar
 from stepmark.errors import SettingsError
@@ -150,12 +150,11 @@ def _solving(kind: Kind, asking: Asking, checking: Checking) -> "Solving | None"
 
 def _make(task: "VariantsTask", *, db: str | None, json: bool) -> None:
     """Makes variants without a model, and prints the report."""
-    from db.connect import open_database
     from generator.variants import make_variants
 
     with progress_bar(task.kind) as show:
         report = make_variants(
-            open_database(database_url(db)),
+            open_db(db),
             task,
             on_progress=lambda report: show(report.n_items_over, report.n_items, ""),
         )
