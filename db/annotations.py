@@ -207,7 +207,10 @@ def _rows_below(item: ImportedAnnotation, annotation_id: int) -> Iterator[tuple[
         yield "written_steps", [(annotation_id, index, text) for index, text in record.written.items()]
     if record.alternatives:
         labelled = zip(item.alternative_ids, record.alternatives, strict=True)
-        yield "alternative_labels", [(annotation_id, of, label, False) for of, label in labelled if label is not None]
+        yield (
+            "alternative_labels",
+            [(annotation_id, alternative, label, False) for alternative, label in labelled if label is not None],
+        )
 
 
 _Subject = tuple[str, int, int, int | None, str]

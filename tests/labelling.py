@@ -1,6 +1,6 @@
 """What tests of the labelling queue share: small databases of sums, and answers to tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from db.models import (
     StepLabel,
     Task,
 )
-from db.tasks import ClaimedTask, Submission, claim_tasks, submit
+from db.tasks import ClaimedTask, PairAnswer, Submission, claim_tasks, submit
 
 
 def fill(
@@ -68,6 +68,26 @@ def answer_of(task: ClaimedTask, annotator_id: int, labels: Sequence[int | None]
         "labels": labels,
     }
     return Submission(**{**fields, **changes})
+
+
+def answered(engine: sa.Engine, project_id: int, said: Mapping[int, Sequence[Any]]) -> None:
+    """Annotators 1, 2, ... answer the tasks of a project; `said` has what each says, by task, in their order.
+
+    Of a pair that is a choice, of a critique an answer, of steps their labels.
+    """
+    for number in range(max(map(len, said.values()))):
+        name = f"annotator-{number + 1}"
+        me = find_or_create_annotator(engine, name)
+        for _ in said:
+            [task] = claim_tasks(engine, me, n=1, project_id=project_id)
+            mine = said[task.task_id][number]
+            labels = mine if task.kind == "steps" else ()
+            fields: dict[str, Any] = {"critique": mine} if task.kind == "critique" else {}
+            if task.kind == "preference":
+                on_screen = {task.order[0]: "first", task.order[1]: "second"} if task.order else {}
+                strength = 2 if mine in ("a", "b") else None
+                fields = {"pair": PairAnswer(on_screen.get(mine, mine), strength, ("clear",))}
+            assert submit(engine, answer_of(task, me, labels, comment=f"by {name}", **fields)).status == "stored"
 
 
 def stored_labels(engine: sa.Engine, annotation_id: int | None) -> list[tuple[int, int, bool, int | None]]:

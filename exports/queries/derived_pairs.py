@@ -20,7 +20,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.models import Alternative, AlternativeLabel, Annotation, Problem, Score, Solution, StepLabel
-from db.selection import is_label_data, unindexed
 from exports.formats.columns import MARGIN, PREFERENCE, Column
 from stepmark.errors import InputError, SettingsError
 from stepmark.steps import render_answer, render_prefix, render_solution
@@ -32,6 +31,7 @@ from .labels import (
     NO_FILTER,
     LabelFilter,
     agreed,
+    are_label_data,
     check_labels,
     flags_of,
     label_refusal,
@@ -62,7 +62,7 @@ HEEDED: Mapping[str, frozenset[str]] = {
 """Fields of the filter of labels that pairs of each origin heed."""
 _WHY_NO_MORE: dict[DerivedOrigin, str] = {
     "scores": "pairs from scores follow from no labels, so nothing chooses among labels",
-    "shared-prefix": "labels of steps heed every filter",
+    "shared-prefix": "pairs from shared-prefix heed every filter",
     "alternatives": "pairs from alternatives are each by one labeller",
 }
 
@@ -252,11 +252,6 @@ def candidate_text(text: str, index: int, *, is_answer: bool) -> str:
     ('Step 2: 9 + 7 = 16', '# Answer\n\n16')
     """
     return render_answer(text) if is_answer else f"Step {index + 1}: {text}"
-
-
-def are_label_data() -> tuple[sa.ColumnElement[bool], ...]:
-    """The conditions that annotations were not superseded, and do not measure people."""
-    return unindexed(Annotation.superseded_by_id).is_(None), is_label_data()
 
 
 def _count_refused(rows: Iterable[Any], more: Counter[str]) -> None:

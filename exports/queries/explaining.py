@@ -208,7 +208,7 @@ def explain(engine: sa.Engine, folder: Path, place: Place, *, with_names: bool =
             critiques=_critiques(session, trace["critique_ids"]),
             annotations=_annotations(session, trace["annotation_ids"], None if with_names else pseudonym),
             decisions=_decisions(session, trace["annotation_ids"], trace["solution_ids"]),
-            runs=tuple(_run_name(run) for run in _by_ids(session, Run, Run.run_id, trace["run_ids"])),
+            runs=tuple(_run_names(session, trace["run_ids"]).values()),
             flags=manifest.configs[place.config].query,
         )
 
@@ -221,8 +221,10 @@ def _by_ids(session: Session, model: Any, key: Any, ids: Sequence[int | None]) -
     return [found[id_] for id_ in known if id_ in found]
 
 
-def _run_name(run: Run) -> str:
-    return f"run/{run.run_id}: {run.kind} by {run.model}"
+def _run_names(session: Session, ids: Sequence[int | None]) -> dict[int | None, str]:
+    """Runs with what they did and their models, by id."""
+    found = _by_ids(session, Run, Run.run_id, ids)
+    return {run.run_id: f"run/{run.run_id}: {run.kind} by {run.model}" for run in found}
 
 
 def _problems(session: Session, ids: Sequence[int]) -> tuple[ExplainedProblem, ...]:
@@ -243,13 +245,13 @@ def _problems(session: Session, ids: Sequence[int]) -> tuple[ExplainedProblem, .
 
 def _solutions(session: Session, ids: Sequence[int]) -> tuple[ExplainedSolution, ...]:
     found: list[Solution] = _by_ids(session, Solution, Solution.solution_id, ids)
-    runs = {run.run_id: run for run in _by_ids(session, Run, Run.run_id, [one.run_id for one in found])}
+    runs = _run_names(session, [one.run_id for one in found])
     return tuple(
         ExplainedSolution(
             one.solution_id,
             one.source,
             one.source_key,
-            None if one.run_id is None else _run_name(runs[one.run_id]),
+            runs.get(one.run_id),
             one.generator,
             one.licence,
             one.outcome,
@@ -262,7 +264,7 @@ def _solutions(session: Session, ids: Sequence[int]) -> tuple[ExplainedSolution,
 
 def _critiques(session: Session, ids: Sequence[int]) -> tuple[ExplainedCritique, ...]:
     found: list[Critique] = _by_ids(session, Critique, Critique.critique_id, ids)
-    runs = {run.run_id: run for run in _by_ids(session, Run, Run.run_id, [one.run_id for one in found])}
+    runs = _run_names(session, [one.run_id for one in found])
     return tuple(
         ExplainedCritique(
             one.critique_id,
@@ -275,7 +277,7 @@ def _critiques(session: Session, ids: Sequence[int]) -> tuple[ExplainedCritique,
             one.confirmation_rule,
             one.source,
             one.source_key,
-            None if one.run_id is None else _run_name(runs[one.run_id]),
+            runs.get(one.run_id),
         )
         for one in found
     )

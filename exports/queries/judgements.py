@@ -11,11 +11,10 @@ from sqlalchemy.orm import Session
 
 from db.bulk import is_among
 from db.models import Annotation, CritiqueJudgement
-from db.selection import is_label_data, unindexed
 
 from .agreeing import AgreementTally
 from .decisions import decided_critiques
-from .labels import LabelFilter, agreed, label_refusal
+from .labels import LabelFilter, agreed, are_label_data, label_refusal
 
 
 class Judged(NamedTuple):
@@ -56,8 +55,7 @@ def judgements_of(
         .join(Annotation, Annotation.annotation_id == CritiqueJudgement.annotation_id)
         .where(
             is_among(session, CritiqueJudgement.critique_id, critique_ids),
-            unindexed(Annotation.superseded_by_id).is_(None),
-            is_label_data(),
+            *are_label_data(),
         )
         .order_by(CritiqueJudgement.critique_id, Annotation.annotation_id)
     )

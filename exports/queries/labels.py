@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.models import Annotation, Annotator, Guideline, Project, Task
-from db.selection import name_like
+from db.selection import is_label_data, name_like, unindexed
 from stepmark.errors import InputError, SettingsError
 
 Said = TypeVar("Said", bound=Hashable)
@@ -144,6 +144,11 @@ def _check(session: Session, what: str, column: Any, names: Sequence[str]) -> No
 
 def _listed(names: Any) -> str:
     return ", ".join(sorted(name for name in names if name)) or "none yet"
+
+
+def are_label_data() -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions that annotations were not superseded, and do not measure people."""
+    return unindexed(Annotation.superseded_by_id).is_(None), is_label_data()
 
 
 def label_refusal(labels: LabelFilter) -> sa.ColumnElement[Any]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from db.annotations import labels_of
 from db.models import Annotation, Preference, Problem, Solution, TaskAdjudication
-from db.selection import is_label_data, tells_first_error, unindexed
+from db.selection import tells_first_error, unindexed
 from exports.formats.columns import MARGIN, PREFERENCE, Column
 from stepmark.errors import SettingsError
 
@@ -26,6 +26,7 @@ from .labels import (
     NO_FILTER,
     LabelFilter,
     agreed,
+    are_label_data,
     check_labels,
     flags_of,
     label_refusal,
@@ -564,8 +565,7 @@ def _choices(page: Page | None, selection: Selection, options: PreferenceOptions
         .join(Annotation, Annotation.annotation_id == Preference.annotation_id)
         .join(Problem, Problem.problem_id == _A.problem_id)
         .where(
-            unindexed(Annotation.superseded_by_id).is_(None),
-            is_label_data(),
+            *are_label_data(),
             is_selected(selection, _A),
             is_selected(selection, _B),
         )

@@ -28,8 +28,7 @@ from exports.formats.columns import Kind
 from exports.formats.layouts.steps import PRM800K
 from stepmark.steps import render_answer
 
-from .derived_pairs import are_label_data
-from .labels import BY_ANNOTATION, LabelFilter, check_labels, flags_of, label_refusal, require_heeded
+from .labels import BY_ANNOTATION, LabelFilter, are_label_data, check_labels, flags_of, label_refusal, require_heeded
 from .selection import (
     Counts,
     Page,

@@ -21,7 +21,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.models import Annotation, Solution, StepLabel, StepValue
-from db.selection import is_label_data, unindexed
 from exports.formats.columns import PRM, SOFT_PRM
 from stepmark.dawid_skene import dawid_skene
 from stepmark.errors import InputError
@@ -30,7 +29,7 @@ from stepmark.steps import render_segments
 from .agreeing import AgreementTally
 from .ahead import read_ahead
 from .decisions import DecidedSteps, asks_about_steps, decided_steps
-from .labels import check_labels, flags_of, label_refusal
+from .labels import are_label_data, check_labels, flags_of, label_refusal
 from .selection import (
     Counts,
     Page,
@@ -365,7 +364,7 @@ def _annotations(
 
 
 def _is_step_label_data() -> tuple[sa.ColumnElement[bool], ...]:
-    return (Annotation.kind == "steps", unindexed(Annotation.superseded_by_id).is_(None), is_label_data())
+    return (Annotation.kind == "steps", *are_label_data())
 
 
 @lru_cache(maxsize=16)

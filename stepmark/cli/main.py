@@ -44,7 +44,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def _around(context: typer.Context) -> None:
+def _before_any_command(context: typer.Context) -> None:
     context.call_on_close(close_databases)
 
 

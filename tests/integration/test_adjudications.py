@@ -26,32 +26,17 @@ from db.decisions import WithDecisions, agreement_with_decisions
 from db.models import Annotation, Critique, Event, Preference, TaskAdjudication
 from db.notes import list_notes, send_back
 from db.queue import progress, recently_answered
-from db.tasks import CritiqueAnswer, PairAnswer, Wanted, add_tasks, claim_tasks, submit
+from db.tasks import CritiqueAnswer, Wanted, add_tasks, claim_tasks, submit
 from db.votes import PairVotes, SolutionVotes, pair_votes, solution_votes
 from stepmark.cli.main import app
 from stepmark.errors import InputError
-from tests.labelling import add_project, answer_of, fill
+from tests.labelling import add_project, answer_of, answered, fill
 
 PEOPLE = ("annotator-1", "annotator-2", "annotator-3")
 
 
 def person(engine: sa.Engine, number: int) -> int:
     return find_or_create_annotator(engine, f"annotator-{number}")
-
-
-def answered(engine: sa.Engine, project_id: int, said: dict[int, list[Any]]) -> None:
-    """Everybody answers the tasks of a project; `said` has what each says, by task, in the order of the people."""
-    for number, name in enumerate(PEOPLE):
-        me = find_or_create_annotator(engine, name)
-        for _ in said:
-            [task] = claim_tasks(engine, me, n=1, project_id=project_id)
-            mine = said[task.task_id][number]
-            fields: dict[str, Any] = {"critique": mine} if task.kind == "critique" else {}
-            if task.kind == "preference":
-                on_screen = {task.order[0]: "first", task.order[1]: "second"} if task.order else {}
-                strength = 2 if mine in ("a", "b") else None
-                fields = {"pair": PairAnswer(on_screen.get(mine, mine), strength, ("clear",))}
-            assert submit(engine, answer_of(task, me, comment=f"by {name}", **fields)).status == "stored"
 
 
 @pytest.fixture

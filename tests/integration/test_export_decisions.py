@@ -13,16 +13,15 @@ from db.adjudications import decide, decide_whole
 from db.annotators import find_or_create_annotator
 from db.connect import reading, writing
 from db.models import Annotation, Critique, Problem, Solution
-from db.tasks import CritiqueAnswer, Wanted, add_tasks, claim_tasks, submit
+from db.tasks import CritiqueAnswer, Wanted, add_tasks
 from exports.queries.critique_rows import CritiqueOptions, CritiquePairOptions, critique_preference_set, critique_set
 from exports.queries.derived_pairs import DerivedPairOptions, derived_pair_set
 from exports.queries.exporting import Target, export_set
 from exports.queries.preference_rows import PreferenceOptions, preference_set
 from exports.queries.selection import Counts, Selection, SetRow, TrainingSet
 from stepmark.cli.main import app
-from tests.labelling import add_project, answer_of, fill
+from tests.labelling import add_project, answered, fill
 
-PEOPLE = ("annotator-1", "annotator-2")
 RIGHT, WRONG_LATE, WRONG_EARLY = ["1 + 1 = 2", "2 + 1 = 3"], ["1 + 1 = 2", "2 + 1 = 4"], ["1 + 1 = 3", "3 + 1 = 4"]
 
 
@@ -61,11 +60,7 @@ def steps(database: sa.Engine) -> sa.Engine:
     project_id = add_project(database, n_wanted=2, settings={"gold_share": 0})
     add_tasks(database, [Wanted(1), Wanted(2), Wanted(3)], project_id=project_id)
     said = {1: ([1, 1], [1, 1]), 2: ([1, -1], [1, 1]), 3: ([-1, None], [-1, None])}
-    for number, name in enumerate(PEOPLE):
-        me = find_or_create_annotator(database, name)
-        for _ in said:
-            [task] = claim_tasks(database, me, n=1, project_id=project_id)
-            assert submit(database, answer_of(task, me, said[task.task_id][number])).status == "stored"
+    answered(database, project_id, said)
     return database
 
 
@@ -128,13 +123,8 @@ def critiques(database: sa.Engine) -> sa.Engine:
             session.flush()
     project_id = add_project(database, kind="critique", n_wanted=2, settings={"gold_share": 0})
     add_tasks(database, [Wanted(1, critique_id=1), Wanted(1, critique_id=2)], project_id=project_id)
-    said = {1: ("right", "wrong"), 2: ("wrong", "wrong")}
-    for number, name in enumerate(PEOPLE):
-        me = find_or_create_annotator(database, name)
-        for _ in said:
-            [task] = claim_tasks(database, me, n=1, project_id=project_id)
-            answer = CritiqueAnswer(said[task.task_id][number])
-            assert submit(database, answer_of(task, me, critique=answer)).status == "stored"
+    right, wrong = CritiqueAnswer("right"), CritiqueAnswer("wrong")
+    answered(database, project_id, {1: (right, wrong), 2: (wrong, wrong)})
     return database
 
 
